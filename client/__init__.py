@@ -1,0 +1,1 @@
+"""The lab's client and judge: scenario, workload, benchmark, verification, report."""

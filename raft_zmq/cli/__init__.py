@@ -1,0 +1,1 @@
+"""The commands `raft-node` and `raftctl`."""

@@ -1,0 +1,1 @@
+"""What a node tells people and the judge: JSON log lines, metrics, health."""

@@ -1,0 +1,1 @@
+"""What the replicated log drives: the interface to implement, the key-value store, client sessions."""

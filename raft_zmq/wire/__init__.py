@@ -1,0 +1,1 @@
+"""What travels: frames, the messages inside them, and the commands inside those."""
