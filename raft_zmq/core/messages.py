@@ -12,9 +12,9 @@ import msgspec
 
 NodeId = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]  # a server's name, as in "raft-0"
 Incarnation = Annotated[str, msgspec.Meta(max_length=32)]  # drawn once for each data directory; "" is "not known yet"
-Term = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
-Index = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]  # counts from 1; 0 is "before the first entry"
-Token = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]  # names one round of reads; 0 is "no round"
+Term = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # counts from 1; 0 is "before the first entry"
+Token = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # names one round of reads; 0 is "no round"
 
 
 class EntryKind(enum.IntEnum):

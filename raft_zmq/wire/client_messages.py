@@ -10,7 +10,7 @@ import msgspec
 
 from raft_zmq.core.membership import Member
 
-RequestId = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+RequestId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Request(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):

@@ -54,7 +54,7 @@ class Increment(_Operation, frozen=True, gc=False):
     """
 
     key: Key
-    amount: Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)]
+    amount: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Get(_Operation, frozen=True, gc=False):
