@@ -2,6 +2,8 @@
 
 A command is encoded once, by the client; the leader carries the bytes through the log unread, and every node's state
 machine decodes them when it applies the entry. Keys and values are bytes of any content.
+
+Operations and commands are strict, unlike messages: a field that only some nodes know would make their states differ.
 """
 
 from typing import Annotated
@@ -15,7 +17,7 @@ Key = Annotated[bytes, msgspec.Meta(min_length=1, max_length=KEY_BYTES_MAX)]
 Value = Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
 
 
-class _Operation(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+class _Operation(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False, forbid_unknown_fields=True):
     """Shared shape: the class name is the tag."""
 
 
@@ -85,7 +87,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     error: str | None = None
 
 
-class SessionCommand(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+class SessionCommand(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False, forbid_unknown_fields=True):
     """An operation of a client session (thesis 6.3): the same `number` is applied once, however often it is sent.
 
     `acknowledged`: the client has the answers to all numbers up to this one, so the server may forget them.
@@ -98,13 +100,13 @@ class SessionCommand(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=Fal
     operation: bytes
 
 
-class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False, forbid_unknown_fields=True):
     """Start a session; its id is the index of the entry. `nonce` makes a repeated opening recognisable in a log."""
 
     nonce: bytes
 
 
-class AdvanceClock(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+class AdvanceClock(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False, forbid_unknown_fields=True):
     """The leader's word on cluster time (milliseconds, never going back): sessions idle for longer than the session
     time-to-live at that time end here, on every node alike (thesis 6.3).
     """
