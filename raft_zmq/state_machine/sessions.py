@@ -1,0 +1,89 @@
+"""Client sessions: the memory that lets every command of a client be applied exactly once (thesis 6.3).
+
+All of it follows from the log alone, so every node has the same sessions after the same entry. The limits are fixed
+in the code for the same reason: a setting could differ between nodes.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+SESSIONS_MAX = 10_000
+OUTCOMES_MAX = 4_096  # a session that leaves more answers unacknowledged is ended
+NONCE_BYTES_MAX = 64
+
+PENDING = b""  # stands for the outcome of a command that is in the batch being applied; never an encoded outcome
+
+
+class Session(msgspec.Struct, array_like=True):
+    """What is remembered of one client; `outcomes` holds encoded outcomes by number, all above `acknowledged`."""
+
+    session_id: int
+    nonce: bytes
+    last_used_ms: int  # cluster time
+    acknowledged: int = 0
+    outcomes: dict[int, bytes] = {}
+
+    def acknowledge(self, acknowledged: int) -> None:
+        """Forget the outcomes up to this number: the client has them."""
+        newly = acknowledged - self.acknowledged
+        if newly <= 0:
+            return
+        self.acknowledged = acknowledged
+        if newly <= len(self.outcomes):
+            for number in range(acknowledged - newly + 1, acknowledged + 1):
+                self.outcomes.pop(number, None)
+        else:  # a jump far ahead, which is anyone's to send, costs no more than what is there
+            self.outcomes = {number: kept for number, kept in self.outcomes.items() if number > acknowledged}
+
+    def frozen(self) -> "Session":
+        """A copy that later commands do not change."""
+        return Session(self.session_id, self.nonce, self.last_used_ms, self.acknowledged, self.outcomes.copy())
+
+
+class Sessions:
+    """The live sessions, and the cluster time by which they end."""
+
+    def __init__(self, cluster_time_ms: int = 0, sessions: Iterable[Session] = ()) -> None:
+        self.cluster_time_ms = cluster_time_ms
+        self._by_id = {session.session_id: session for session in sessions}
+        self._by_nonce = {session.nonce: session for session in self._by_id.values()}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def open(self, nonce: bytes, index: int) -> int | str:
+        """The id of the session with this nonce, which is new if none is live; an error text when there is no room."""
+        if not 1 <= len(nonce) <= NONCE_BYTES_MAX:
+            return f"open session: expected a nonce of 1 to {NONCE_BYTES_MAX} bytes, found {len(nonce)}"
+        session = self._by_nonce.get(nonce)
+        if session is None:
+            if len(self._by_id) >= SESSIONS_MAX:
+                return f"open session: expected fewer than {SESSIONS_MAX} live sessions; try again when some have ended"
+            session = Session(session_id=index, nonce=nonce, last_used_ms=self.cluster_time_ms)
+            self._by_id[index] = self._by_nonce[nonce] = session
+        session.last_used_ms = self.cluster_time_ms
+        return session.session_id
+
+    def use(self, session_id: int) -> Session | None:
+        """The live session of that id, whose idle time starts anew; None if it has ended or never was."""
+        session = self._by_id.get(session_id)
+        if session is not None:
+            session.last_used_ms = self.cluster_time_ms
+        return session
+
+    def end(self, session: Session) -> None:
+        """Forget a session."""
+        del self._by_id[session.session_id]
+        del self._by_nonce[session.nonce]
+
+    def advance_clock(self, cluster_time_ms: int, session_ttl_ms: int) -> None:
+        """Move cluster time forward, never back, and end the sessions that have been idle for longer than the ttl."""
+        self.cluster_time_ms = max(self.cluster_time_ms, cluster_time_ms)
+        oldest_ms = self.cluster_time_ms - session_ttl_ms
+        for session in [session for session in self._by_id.values() if session.last_used_ms < oldest_ms]:
+            self.end(session)
+
+    def frozen(self) -> list[Session]:
+        """Copies of all live sessions, oldest first."""
+        return [session.frozen() for session in self._by_id.values()]
