@@ -65,6 +65,15 @@ class SnapshotWritten(msgspec.Struct, frozen=True):
     total_bytes: int
 
 
+class SnapshotInstalled(msgspec.Struct, frozen=True):
+    """The snapshot whose last chunk was in the Ready before is checked, synced, and the state machine restored from it.
+
+    Step this, or SnapshotFailed, before any other input.
+    """
+
+    last_index: int
+
+
 class SnapshotFailed(msgspec.Struct, frozen=True):
     """The chunks received for the snapshot at `last_index` do not make a sound file; ask for it from the start."""
 
@@ -85,6 +94,7 @@ Input = (
     | ChangeMembership
     | TransferLeadership
     | SnapshotWritten
+    | SnapshotInstalled
     | SnapshotFailed
     | ReportUnreachable
 )

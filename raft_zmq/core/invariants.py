@@ -40,7 +40,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class LogView(Protocol):
-    """The terms of a log. `first_index - 1` is the last index that is gone, and its term is still known."""
+    """The terms of a log; that of entry `first_index - 1` is still known, what is not there has None."""
 
     @property
     def first_index(self) -> int: ...  # noqa: D102
@@ -48,13 +48,13 @@ class LogView(Protocol):
     @property
     def last_index(self) -> int: ...  # noqa: D102
 
-    def term_at(self, index: int) -> int: ...  # noqa: D102
+    def term_at(self, index: int) -> int | None: ...  # noqa: D102
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):
     """The entry of `entry_term` at some index, committed by the leader of `leader_term`."""
 
-    entry_term: int
+    entry_term: int | None  # None: it was gone from the log when it was seen
     leader_term: int
 
 
@@ -98,13 +98,13 @@ def one_vote_per_term(seen: Seen, node_id: str, incarnation: str, hard_state: Ha
     return None
 
 
-def won_by_a_majority(after: View, membership: Membership, votes: Iterable[str]) -> str | None:
+def won_by_a_majority(node_id: str, term: int, membership: Membership, votes: Iterable[str]) -> str | None:
     """§5.2, §6: a leader has the votes of a majority, and of both majorities while the membership is joint."""
     given = set(votes)
     for group in filter(None, (membership.voters, membership.outgoing)):
         count = sum(member.node_id in given for member in group)
         if 2 * count <= len(group):
-            return f"{after.node_id} leads term {after.term} with {count} of {len(group)} votes ({sorted(given)})"
+            return f"{node_id} leads term {term} with {count} of {len(group)} votes ({sorted(given)})"
     return None
 
 
@@ -117,10 +117,10 @@ def term_never_goes_back(before: View, after: View) -> str | None:
     return None
 
 
-def pre_vote_changes_nothing(before: View, after: View) -> str | None:
-    """Thesis 9.6: whoever is asked for a pre-vote changes neither its term nor its vote."""
-    if (before.term, before.voted_for) != (after.term, after.voted_for):
-        return f"a pre-vote moved {after.node_id} from term {before.term} to {after.term}"
+def pre_vote_changes_nothing(node_id: str, before: tuple[int, str], after: tuple[int, str]) -> str | None:
+    """Thesis 9.6: whoever is asked for a pre-vote changes neither its term nor its vote, given as (term, vote)."""
+    if before != after:
+        return f"a request for a pre-vote changed the (term, vote) of {node_id} from {before} to {after}"
     return None
 
 
@@ -136,12 +136,14 @@ def leader_append_only(before: View, after: View, written: Sequence[Entry]) -> s
     return None
 
 
-def log_matching(seen: Seen, node_id: str, previous_term: int, written: Sequence[Entry]) -> str | None:
+def log_matching(seen: Seen, node_id: str, previous_term: int | None, written: Sequence[Entry]) -> str | None:
     """Figure 3, §5.3: two logs with an entry of the same index and term are equal up to that entry.
 
     By induction: an (index, term) has one content and one predecessor, in whatever log it stands.
     """
     entries = seen.entries
+    if previous_term is None:
+        return f"{node_id} left a gap before entry {written[0].index}"
     for entry in written:
         slot = (previous_term, int(entry.kind), entry.data)
         if entries.setdefault((entry.index, entry.term), slot) != slot:
@@ -157,17 +159,15 @@ def truncates_only_a_conflict(log: LogView, written: Sequence[Entry]) -> str | N
 
     `log` is the log before `written` replaces it from written[0].index on.
     """
-    if not written or written[0].index > log.last_index or written[0].index < log.first_index:
-        return None
     first = written[0]
     if log.term_at(first.index) == first.term:
         return f"entry {first.index} of term {first.term} was written over itself, and what followed was cut"
     return None
 
 
-def committed_entries_stay(before: View, written: Sequence[Entry], reset_to: tuple[int, int] | None) -> str | None:
+def committed_entries_stay(before: View, written: Sequence[Entry]) -> str | None:
     """§5.4: no server replaces an entry that it knows to be committed."""
-    if written and reset_to is None and written[0].index <= before.commit_index:
+    if written[0].index <= before.commit_index:
         return f"{before.node_id} replaced entry {written[0].index}, though {before.commit_index} are committed"
     return None
 
@@ -180,13 +180,13 @@ def snapshot_keeps_what_matches(log: LogView, reset_to: tuple[int, int]) -> str 
     return None
 
 
-def memory_equals_disk(after: View, memory: LogView, disk: LogView) -> str | None:
-    """Figure 2, persistent state: what a server believes its log to be is what it has been told to write."""
-    if (memory.last_index, after.last_term) != (disk.last_index, disk.term_at(disk.last_index)):
-        return (
-            f"{after.node_id} believes its log ends at {memory.last_index} (term {after.last_term}); what it wrote "
-            f"ends at {disk.last_index} (term {disk.term_at(disk.last_index)})"
-        )
+def memory_equals_disk(node_id: str, in_memory: tuple[int, int | None], written: tuple[int, int | None]) -> str | None:
+    """Figure 2, persistent state: what a server believes its log to be is what it has been told to write.
+
+    Both are the (index, term) where the log ends.
+    """
+    if in_memory != written:
+        return f"{node_id} believes its log to end at (index, term) {in_memory}, and wrote it to end at {written}"
     return None
 
 
@@ -235,7 +235,7 @@ def only_leaders_commit_first(seen: Seen, before: View, after: View) -> str | No
 
 
 def committed_is_durable(
-    index: int, term: int, membership: Membership, durable: Mapping[tuple[str, str], LogView]
+    index: int, term: int | None, membership: Membership, durable: Mapping[tuple[str, str], LogView]
 ) -> str | None:
     """§5.3, §6, thesis 10.2.1: a committed entry is synced on a majority, on both majorities of a joint membership.
 
@@ -248,7 +248,7 @@ def committed_is_durable(
     return None
 
 
-def _holds(log: LogView | None, index: int, term: int) -> bool:
+def _holds(log: LogView | None, index: int, term: int | None) -> bool:
     if log is None or log.last_index < index:
         return False
     return index < log.first_index or log.term_at(index) == term

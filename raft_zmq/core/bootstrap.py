@@ -1,0 +1,68 @@
+"""The very first election: tell an empty disk from a lost one (rule 15).
+
+A server whose disk is empty has no vote until every other first member has confirmed, by Hello, that it knows of no
+earlier life of this server. Then all their incarnations are written down as the first configuration, and from there
+on only these data directories count as these members. A server that lost its disk is never confirmed; the leader
+makes it a learner under its new incarnation (configuration.py).
+"""
+
+import msgspec
+
+from raft_zmq.core.membership import Member, Membership
+from raft_zmq.core.messages import Hello
+from raft_zmq.core.state import State
+
+
+def is_open(state: State) -> bool:
+    """Whether this server still waits to learn who the first members are."""
+    index, membership = state.memberships[-1]
+    return index == 0 and any(state.is_self(member) and not member.incarnation for member in membership.voters)
+
+
+def tick(state: State) -> None:
+    """Ask those who have not confirmed yet."""
+    state.hello_due_s = state.now_s + 2 * state.config.heartbeat_interval_s
+    for member in state.membership.voters:
+        if not state.is_self(member) and member.node_id not in state.confirmed_by:
+            _say_hello(state, member.node_id, reply=False)
+    _establish_if_confirmed(state)
+
+
+def handle_hello(state: State, sender: str, incarnation: str, hello: Hello) -> None:
+    """Note who the sender is and whether it knows anything against this server's vote; answer if it asks."""
+    state.incarnations[sender] = incarnation
+    if not hello.reply:
+        _say_hello(state, sender, reply=True)
+    if not is_open(state):
+        return
+    if not hello.established or hello.recorded == state.config.incarnation:
+        state.confirmed_by.add(sender)
+    else:
+        state.confirmed_by.discard(sender)
+    _establish_if_confirmed(state)
+
+
+def _say_hello(state: State, to: str, reply: bool) -> None:
+    member = state.membership.member(to)
+    hello = Hello(
+        term=state.current_term,
+        established=not is_open(state),
+        recorded=member.incarnation if member is not None else "",
+        reply=reply,
+    )
+    state.promise(to, hello)  # "established" is a word on what is on disk
+
+
+def _establish_if_confirmed(state: State) -> None:
+    others = {member.node_id for member in state.membership.voters if not state.is_self(member)}
+    if not others <= state.confirmed_by:
+        return
+    known = {**state.incarnations, state.config.node_id: state.config.incarnation}
+    base = state.memberships[0][1]
+    voters = tuple(_bound(member, known) for member in base.voters)
+    state.memberships[0] = (0, Membership(voters, base.outgoing, base.learners))
+    state.outbox.base_membership = state.memberships[0][1]
+
+
+def _bound(member: Member, known: dict[str, str]) -> Member:
+    return msgspec.structs.replace(member, incarnation=known[member.node_id])
