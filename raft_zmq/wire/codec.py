@@ -28,13 +28,15 @@ class _Envelope(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_peer_message = msgspec.msgpack.Decoder(PeerMessage)
+_peer_message: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 _peer_header = msgspec.msgpack.Decoder(PeerHeader)
 _client_header = msgspec.msgpack.Decoder(ClientHeader)
-_requests = msgspec.msgpack.Decoder(Annotated[list[Request], _Batch])
-_answers = msgspec.msgpack.Decoder(Annotated[list[Answer], _Batch])
-_raw_requests = msgspec.msgpack.Decoder(Annotated[list[msgspec.Raw], _Batch])
-_one_request = msgspec.msgpack.Decoder(Request)
+_requests: msgspec.msgpack.Decoder[list[Request]] = msgspec.msgpack.Decoder(Annotated[list[Request], _Batch])
+_answers: msgspec.msgpack.Decoder[list[Answer]] = msgspec.msgpack.Decoder(Annotated[list[Answer], _Batch])
+_raw_requests: msgspec.msgpack.Decoder[list[msgspec.Raw]] = msgspec.msgpack.Decoder(
+    Annotated[list[msgspec.Raw], _Batch]
+)
+_one_request: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _envelope = msgspec.msgpack.Decoder(_Envelope)
 
 

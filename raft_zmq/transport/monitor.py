@@ -1,0 +1,66 @@
+"""Whether a connecting socket has its connection: libzmq's own word, as it happens."""
+
+import enum
+import itertools
+import struct
+
+import zmq
+
+from raft_zmq.transport.sockets import Socket
+
+
+class Change(enum.Enum):
+    """What happened to a connection."""
+
+    CONNECTED = "connected"  # and the handshake is done: messages flow
+    LOST = "lost"
+    REFUSED = "refused"  # the other side does not let our key in
+
+
+_EVENTS = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+)
+_EVENT_AND_VALUE = struct.Struct("=Hi")
+_numbers = itertools.count()  # an address of its own for each, as libzmq is late to free those of closed sockets
+
+
+class ConnectionMonitor:
+    """Watches a socket that has one `connect`. LOST is told only after CONNECTED. `.socket` may go into a poller.
+
+    `given_up`: libzmq has ended the connection and, as far as told yet, does not try again, which is what it does
+    when the other side refuses the key or speaks another protocol. If that lasts, the owner needs a new socket.
+    """
+
+    def __init__(self, watched: Socket) -> None:
+        self._watched = watched
+        self.connected = False
+        self.given_up = False
+        self.socket: Socket = watched.get_monitor_socket(_EVENTS, f"inproc://monitor.{next(_numbers)}")
+
+    def changes(self) -> list[Change]:
+        """What has happened since the last call, oldest first. Never blocks."""
+        changes: list[Change] = []
+        while True:
+            try:
+                event_and_value, _endpoint = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return changes
+            event, _value = _EVENT_AND_VALUE.unpack(event_and_value)
+            change = self._note(event)
+            if change:
+                changes.append(change)
+
+    def close(self) -> None:
+        """Stop watching; to be called before the watched socket is closed."""
+        self._watched.disable_monitor()
+        self.socket.close(linger=0)
+
+    def _note(self, event: int) -> Change | None:
+        was_connected = self.connected
+        self.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        self.given_up = event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        if self.connected:
+            return Change.CONNECTED
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return Change.REFUSED
+        return Change.LOST if was_connected else None

@@ -1,0 +1,103 @@
+"""How every TCP socket of the project is set up: its limits, its patience, its keys.
+
+ZeroMQ's own defaults wait for ever, queue without bound in bytes, and let any key in; each line below changes one of
+them. Limits are per connection. TCP_NODELAY needs no line: libzmq always sets it.
+"""
+
+import errno
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import zmq
+
+from raft_zmq.core.errors import SettingsError
+from raft_zmq.transport.keys import KeyPair
+
+Socket: TypeAlias = zmq.Socket[bytes]
+Context: TypeAlias = zmq.Context[Socket]
+
+LOOKUP_THREADS = 6
+FRAME_BYTES_MAX = 20 << 20  # what a reader takes when no setting says otherwise
+QUEUED_MESSAGES_MAX = 1000
+
+_OPTIONS: Mapping[int, int] = {
+    zmq.LINGER: 0,  # closing never waits for a peer
+    zmq.SNDHWM: QUEUED_MESSAGES_MAX,
+    zmq.RCVHWM: QUEUED_MESSAGES_MAX,
+    zmq.HANDSHAKE_IVL: 5_000,  # ms; a connection that says nothing is closed after this
+    zmq.CONNECT_TIMEOUT: 2_000,  # ms
+    # A connection that went silent (power lost, cable cut, process stopped) is given up after the timeout. Elections
+    # have their own, shorter patience; this only frees the connection and looks the address up again.
+    zmq.HEARTBEAT_IVL: 1_000,  # ms
+    zmq.HEARTBEAT_TIMEOUT: 3_000,  # ms
+    zmq.HEARTBEAT_TTL: 3_000,  # ms; how long the other side is to wait for us
+    # The interval doubles up to the maximum and a random part of the first is added: at most 100 ms. Every attempt
+    # looks the host name up again, so a pod that came back under another address is found.
+    zmq.RECONNECT_IVL: 20,  # ms
+    zmq.RECONNECT_IVL_MAX: 80,  # ms
+    zmq.BACKLOG: 1024,  # connections the kernel holds until they are accepted
+    zmq.IPV6: 1,  # IPv4 as well
+}
+
+
+def new_context() -> Context:
+    """A node's ZeroMQ context: I/O thread 0 for everything but connections to host names, which share the others.
+
+    libzmq looks host names up inside the I/O thread, and a name server that does not answer holds that thread for
+    seconds; heartbeats to the other peers must not wait for it.
+    """
+    return zmq.Context(io_threads=1 + LOOKUP_THREADS)
+
+
+def new_socket(context: Context, kind: int, frame_bytes_max: int, io_thread: int = 0) -> Socket:
+    """A socket with the limits above; a connection that sends a larger frame is closed."""
+    socket = context.socket(kind)
+    for option, value in _OPTIONS.items():
+        socket.set(option, value)
+    socket.set(zmq.MAXMSGSIZE, frame_bytes_max)
+    socket.set(zmq.AFFINITY, 1 << io_thread)
+    return socket
+
+
+def serve_curve(socket: Socket, own: KeyPair, domain: str) -> None:
+    """Encrypt, and ask the ZAP handler about every key: without the domain enforced, libzmq lets any key in."""
+    socket.set(zmq.CURVE_SERVER, 1)
+    socket.set(zmq.CURVE_SECRETKEY, own.secret)
+    socket.set(zmq.ZAP_DOMAIN, domain.encode())
+    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def use_curve(socket: Socket, own: KeyPair, server_public: bytes) -> None:
+    """Encrypt towards the server with that key and no other."""
+    socket.set(zmq.CURVE_SERVERKEY, server_public)
+    socket.set(zmq.CURVE_PUBLICKEY, own.public)
+    socket.set(zmq.CURVE_SECRETKEY, own.secret)
+
+
+def bind(socket: Socket, host: str, port: int, setting: str) -> None:
+    """Listen on host:port ("*" is every interface); raises SettingsError naming the setting when that cannot be."""
+    try:
+        socket.bind(f"tcp://{host}:{port}")
+    except zmq.ZMQError as error:
+        variable = f"RAFT_{setting.upper()}"
+        if error.errno == errno.EADDRINUSE:
+            found = f"{setting}: expected a free port, found {port} in use on {host}"
+            raise SettingsError(f"{found}. Stop the other program, or set {variable}.") from error
+        if error.errno == errno.EACCES:
+            found = f"{setting}: expected a port this user may open, found {port}"
+            raise SettingsError(f"{found}. Set {variable} to 1024 or more.") from error
+        found = f"bind_host: expected an address of this machine or *, found {host!r} ({error.strerror})"
+        raise SettingsError(f"{found}. Set RAFT_BIND_HOST.") from error
+
+
+def connect(socket: Socket, address: str) -> None:
+    """Start connecting to "host:port" and go on trying; raises SettingsError when that is no address."""
+    if address.startswith("localhost:"):
+        # Both ::1 and 127.0.0.1 bear that name and libzmq would try the first alone.
+        socket.set(zmq.IPV6, 0)
+    try:
+        socket.connect(f"tcp://{address}")
+    except zmq.ZMQError as error:
+        raise SettingsError(
+            f"address: expected host:port, found {address!r}. Mend it in the members or endpoints."
+        ) from error
