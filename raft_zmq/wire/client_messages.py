@@ -172,3 +172,4 @@ class NodeStatus(msgspec.Struct, frozen=True):
     keys: int
     wal_bytes: int
     uptime_s: float
+    client_addresses: dict[str, str] = {}  # of every member, by node id: "host:port"

@@ -1,0 +1,80 @@
+"""One request from its submission to its end, over as many attempts as that takes."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from raft_zmq.client.leader import Leader
+from raft_zmq.core.errors import RaftLabError
+from raft_zmq.wire.client_messages import Request, Write
+
+
+class State(Enum):
+    """Where a call is now."""
+
+    WAITING = auto()  # for a leader to be known, or for the next flush
+    DELAYED = auto()  # a node asked for a pause; due_at ends it
+    SENT = auto()  # an answer may come; due_at is when its absence becomes remarkable
+    ENDED = auto()
+
+
+class Call:
+    """A request under way. When it has ended, `error` is None and `body` holds the result, or `error` says why not.
+
+    `open_attempts` counts the sendings not yet known to have left no trace: while it is above 0, the request may have
+    happened, or may still happen. `leader` is who it was last sent to, None for a call to one given node.
+    """
+
+    __slots__ = (
+        "address",
+        "body",
+        "deadline_at",
+        "due_at",
+        "error",
+        "lane",
+        "leader",
+        "on_end",
+        "open_attempts",
+        "pauses",
+        "request",
+        "resend_after_s",
+        "retry",
+        "sent_at",
+        "size_bytes",
+        "state",
+        "timeout_s",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        on_end: "Callable[[Call], None]",
+        deadline_at: float,
+        timeout_s: float,
+        *,
+        address: str = "",
+        lane: int = 0,
+        retry: bool = True,
+    ) -> None:
+        self.request = request
+        self.on_end = on_end
+        self.deadline_at = deadline_at
+        self.timeout_s = timeout_s
+        self.address = address  # "" is the leader, whoever that is
+        self.lane = lane
+        self.retry = retry  # whether a second sending does no harm
+        self.size_bytes = 64 + (len(request.command) if type(request) is Write else 0)
+        self.state = State.WAITING
+        self.due_at = deadline_at
+        self.sent_at = 0.0
+        self.resend_after_s = 1.0
+        self.open_attempts = 0
+        self.pauses = 0
+        self.leader: Leader | None = None
+        self.body: bytes = b""
+        self.error: RaftLabError | None = None
+
+    def end(self, error: RaftLabError | None) -> None:
+        """Tell the owner; the only way out."""
+        self.state = State.ENDED
+        self.error = error
+        self.on_end(self)

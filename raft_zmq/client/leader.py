@@ -1,0 +1,104 @@
+"""What a client believes about who leads, and on whose word.
+
+Nodes tell their term with what they say of the leader, and a term has one leader at most (§5.2), so the word with the
+highest term is the one to believe. Redirects carry no term; they are followed, but not twice at once: two nodes that
+name each other are asked for their terms instead.
+"""
+
+from collections.abc import Sequence
+
+from raft_zmq.client.config import Endpoint
+from raft_zmq.wire.client_messages import NodeStatus
+
+SEARCH_AFRESH_S = 2.0  # a search this long forgets terms: the cluster may have been set up anew
+HEARSAY_PAUSE_S = 0.05
+
+
+class Leader:
+    """One leader of one term; compared by identity: a call remembers which one it was sent to."""
+
+    __slots__ = ("address", "node_id", "term")
+
+    def __init__(self, term: int, node_id: str, address: str) -> None:
+        self.term = term
+        self.node_id = node_id
+        self.address = address
+
+    def __str__(self) -> str:
+        return str(Endpoint(self.node_id, self.address))
+
+
+class LeaderBelief:
+    """Who leads, as far as this client knows; `leader` is None while it knows of none."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._address_of = {endpoint.node_id: endpoint.address for endpoint in endpoints if endpoint.node_id}
+        self._words: dict[str, str] = {}
+        self._term_min = 0
+        self._hearsay_at = -HEARSAY_PAUSE_S
+        self.leader: Leader | None = None
+        self.searching_since: float | None = None
+
+    def addresses(self) -> list[str]:
+        """Everyone worth asking: the configured endpoints, and the leader if it is none of them."""
+        known = [endpoint.address for endpoint in self._endpoints]
+        if self.leader and self.leader.address not in known:
+            known.append(self.leader.address)
+        return known
+
+    def resolve(self, node_id: str, address: str) -> str:
+        """Where to reach that node: as configured, else as the nodes themselves say."""
+        return self._address_of.get(node_id) or address
+
+    def heard(self, asked: str, status: NodeStatus) -> None:
+        """Weigh what the node at `asked` says; sets `leader` anew if that is news."""
+        names = f", names {status.leader_id}" if status.leader_id else ", knows no leader"
+        self._words[asked] = f"{status.role} of term {status.term}" + ("" if status.role == "leader" else names)
+        address = self.resolve(status.leader_id, status.leader_address)
+        if not status.leader_id or not address or status.term < self._term_min:
+            return
+        known = self.leader
+        if known is not None:
+            if status.term < known.term or (status.term == known.term and status.leader_id == known.node_id):
+                return
+            if status.term == known.term and status.role != "leader":
+                return
+        self._believe(Leader(status.term, status.leader_id, address))
+
+    def heard_nothing(self, asked: str) -> None:
+        """The node at `asked` did not answer."""
+        self._words[asked] = "no answer"
+
+    def redirected(self, node_id: str, address: str, now: float) -> None:
+        """The leader we knew says that it is none, and names another, or nobody."""
+        place = self.resolve(node_id, address)
+        named_itself = self.leader is not None and place == self.leader.address
+        self.leader = None
+        if place and not named_itself and now - self._hearsay_at >= HEARSAY_PAUSE_S:
+            self._hearsay_at = now
+            self._believe(Leader(self._term_min, node_id, place))
+
+    def search(self, now: float) -> None:
+        """Note that a search is on; one that goes on for long forgets what it knew of leader and term."""
+        if self.searching_since is None:
+            self.searching_since = now
+        elif now - self.searching_since > SEARCH_AFRESH_S:
+            self.leader = None
+            self._term_min = 0
+
+    def confirmed(self) -> None:
+        """The leader answers: no search is needed."""
+        self.searching_since = None
+
+    def account(self) -> str:
+        """What each node last said, for an error message."""
+        names = {self.resolve(endpoint.node_id, endpoint.address): endpoint for endpoint in self._endpoints}
+        return "; ".join(
+            f"{names.get(address, address)}: {self._words.get(address, 'not asked yet')}"
+            for address in self.addresses()
+        )
+
+    def _believe(self, leader: Leader) -> None:
+        self._term_min = max(self._term_min, leader.term)
+        self.leader = leader
