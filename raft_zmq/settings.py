@@ -18,6 +18,7 @@ from raft_zmq.core.errors import SettingsError
 from raft_zmq.core.membership import Member
 
 ENVIRONMENT_PREFIX = "RAFT_"
+NOT_SETTINGS = {"config", "seed"}  # RAFT_CONFIG names the settings file, RAFT_SEED belongs to the simulator
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Bytes = Annotated[int, Meta(ge=1)]
@@ -76,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(ge=1024, le=8 << 20, description="one chunk of a snapshot on its way to a follower")
     ] = 256 << 10
     trailing_entries: Annotated[int, Meta(ge=0, description="entries kept below a snapshot for slow followers")] = 5_000
+    trailing_bytes: Annotated[int, Meta(ge=0, description="bytes of entries kept below a snapshot, at most")] = 8 << 20
     segment_bytes: Annotated[int, Meta(ge=4096, description="size of one file of the log, allocated at once")] = (
         16 << 20
     )
@@ -154,7 +156,7 @@ def _read_environment(environment: Mapping[str, str], known: set[str]) -> dict[s
         injected = (
             "_port_" in name or name.startswith("headless_") or name.endswith(("service_host", "service_port", "_port"))
         )
-        if name not in known and injected:
+        if name in NOT_SETTINGS or (name not in known and injected):
             continue
         found[name] = value
     return found

@@ -19,4 +19,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     inflight_messages_max: int = 64  # AppendEntries on the way to one follower
     inflight_bytes_max: int = 16 << 20
     uncommitted_bytes_max: int = 64 << 20  # proposals beyond this are refused as busy
-    trailing_entries: int = 5_000  # kept below a snapshot for followers that are nearly up to date
+    trailing_entries: int = 5_000  # kept below a snapshot for followers that are nearly up to date …
+    trailing_bytes: int = 8 << 20  # … and no more of their data than this

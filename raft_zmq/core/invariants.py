@@ -109,11 +109,18 @@ def won_by_a_majority(node_id: str, term: int, membership: Membership, votes: It
 
 
 def term_never_goes_back(before: View, after: View) -> str | None:
-    """§5.1: the current term increases monotonically, across restarts too."""
+    """§5.1: the current term increases monotonically, and a vote stands as long as its term."""
     if after.term < before.term:
         return f"{after.node_id} went back from term {before.term} to {after.term}"
     if after.term == before.term and before.voted_for not in ("", after.voted_for):
         return f"{after.node_id} changed its vote in term {after.term} from {before.voted_for} to {after.voted_for!r}"
+    return None
+
+
+def durable_term_never_goes_back(node_id: str, before: HardState, after: HardState) -> str | None:
+    """§5.1, Figure 2: the same for what is on the disk, across restarts."""
+    if after.current_term < before.current_term:
+        return f"the disk of {node_id} went back from term {before.current_term} to {after.current_term}"
     return None
 
 

@@ -79,6 +79,17 @@ class RaftLog:
         self._write_from = index + 1
         self._in_flight_to = 0
 
+    def trailing_from(self, index: int, entries_max: int, bytes_max: int) -> int:
+        """The oldest entry to keep below and at `index`, by number and by bytes of data."""
+        first = index + 1
+        total_bytes = 0
+        while first > max(self.first_index, index + 1 - entries_max):
+            total_bytes += len(self._entries[first - 1 - self.first_index].data)
+            if total_bytes > bytes_max:
+                break
+            first -= 1
+        return first
+
     def snapshot_written(self, index: int, term: int, keep_from: int) -> None:
         """A snapshot of everything up to `index` is on disk: entries below `keep_from` may go (§7)."""
         self.snapshot_index, self.snapshot_term = index, term

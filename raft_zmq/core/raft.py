@@ -230,7 +230,7 @@ class Raft:
         state = self.state
         if index <= state.log.snapshot_index:
             return
-        keep_from = index + 1 - state.config.trailing_entries
+        keep_from = state.log.trailing_from(index, state.config.trailing_entries, state.config.trailing_bytes)
         awaited = leading.snapshot_receivers_need_from(state)
         state.snapshot_bytes = total_bytes
         state.log.snapshot_written(index, term, min(keep_from, awaited))
