@@ -6,8 +6,8 @@ what comes, and reports each call's end through its `on_end`. Nothing runs betwe
 What happens to a request for the leader:
 - It waits until a leader is known. To find one, every node is asked for its status; the highest term is believed.
 - A redirect or a busy answer left no trace: the request goes out again, to the leader named, or after a pause.
-- Silence makes the client ask all nodes who leads. The request is sent again when that is someone else, or after a
-  second in case the connection lost it: always the same bytes, so a write keeps its session and number.
+- Silence, or a lost connection, makes the client ask all nodes who leads. The request is sent again when that is
+  someone else or the connection is new: always the same bytes, so a write keeps its session and number.
 - At its deadline it ends: with NotDoneError if it certainly left no trace, else with OutcomeUnknownError.
 """
 
@@ -21,8 +21,10 @@ from raft_zmq.client.calls import Call, State
 from raft_zmq.client.config import Endpoint
 from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.client.leader import LeaderBelief
-from raft_zmq.client.links import Connection, Link, Links
+from raft_zmq.client.links import Link, Links
 from raft_zmq.core.errors import NotLeaderError, OutcomeUnknownError, RaftLabError
+from raft_zmq.transport.dealer import ClientConnection
+from raft_zmq.transport.monitor import Change
 from raft_zmq.wire.client_messages import (
     Answer,
     Busy,
@@ -54,7 +56,7 @@ OnEnd = Callable[[Call], None]
 class Engine:
     """Multiplexes calls over one connection per node and lane. Not for use by two threads at once."""
 
-    def __init__(self, endpoints: tuple[Endpoint, ...], connect: Callable[[str], Connection]) -> None:
+    def __init__(self, endpoints: tuple[Endpoint, ...], connect: Callable[[str], ClientConnection]) -> None:
         self.belief = LeaderBelief(endpoints)
         self._links = Links(connect)
         self._calls: dict[int, Call] = {}
@@ -115,8 +117,11 @@ class Engine:
         wait_s = self._wake_at - time.monotonic()
         if timeout_s is not None and timeout_s < wait_s:
             wait_s = timeout_s
-        for link, answers in self._links.wait(None if wait_s == math.inf else wait_s):
+        received, changed = self._links.wait(None if wait_s == math.inf else wait_s)
+        for link, answers in received:
             self._take(link, answers)
+        for link, change in changed:
+            self._changed(link, change)
         now = time.monotonic()
         if now >= self._wake_at:
             self._sweep(now)
@@ -159,7 +164,7 @@ class Engine:
         self._waiting = held
         for (address, lane), calls in batches.items():
             for batch in _batches(calls):
-                self._send(self._links.get(address, lane), batch, now)
+                self._send(self._links.get(address, lane, now), batch, now)
 
     def _send(self, link: Link, batch: list[Call], now: float) -> None:
         if not link.connection.send([call.request for call in batch]):
@@ -197,8 +202,10 @@ class Engine:
         calls = self._calls
         for answer in answers:
             call = calls.get(answer.request_id)
-            if call is None:
-                continue  # answered before, or past its deadline
+            if call is None:  # answered before, or past its deadline; id 0 is about a message the node could not read
+                if answer.request_id == 0 and isinstance(answer, Refused):
+                    self.belief.heard_refusal(link.address, answer.message)
+                continue
             if type(answer) is Done:
                 del calls[answer.request_id]
                 call.body = answer.body
@@ -231,6 +238,16 @@ class Engine:
         if call.leader is self.belief.leader:
             self.belief.redirected(answer.leader_id, answer.address, now)
         self._again(call)
+
+    def _changed(self, link: Link, change: Change) -> None:
+        """A lost connection has lost what was under way on it: do not wait for those answers."""
+        if change is Change.REFUSED:
+            self.belief.heard_refusal(link.address, "it does not let this client's key in")
+        elif change is Change.LOST:
+            leader = self.belief.leader
+            if leader is not None and leader.address == link.address:
+                self.belief.doubt()
+            self._send_again(lambda call: _destination(call) == link.address)
 
     def _end(self, call: Call, error: RaftLabError) -> None:
         del self._calls[call.request.request_id]
@@ -300,12 +317,11 @@ class Engine:
         except (RaftLabError, msgspec.MsgspecError):
             self.belief.heard_nothing(call.address)
         if self.belief.leader is not before:
-            self._move_to_new_leader()
+            self._send_again(lambda call: not call.address and call.leader is not self.belief.leader)
 
-    def _move_to_new_leader(self) -> None:
+    def _send_again(self, which: Callable[[Call], bool]) -> None:
         for call in self._calls.values():
-            elsewhere = call.state is State.SENT and not call.address and call.leader is not self.belief.leader
-            if elsewhere and call.retry:
+            if call.state is State.SENT and call.retry and which(call):
                 self._again(call)
 
     def _no_answer(self, call: Call) -> RaftLabError:
@@ -316,7 +332,7 @@ class Engine:
             whom, found = f"the leader {call.leader}", "none"
         else:
             whom, found = "a leader", f"none: {self.belief.account()}"
-        expected = f"expected an answer from {whom} within {call.timeout_s:g} s, found {found}"
+        expected = f"expected an answer from {whom} within {call.timeout_s:.3g} s, found {found}"
         check = "check that the nodes run, that a majority can reach each other, and the addresses and keys given"
         if call.open_attempts > 0 and not isinstance(call.request, Read | Status | LogRange):
             return OutcomeUnknownError(f"{expected}; the request was sent and may still take effect; {check}")

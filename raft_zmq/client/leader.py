@@ -2,7 +2,8 @@
 
 Nodes tell their term with what they say of the leader, and a term has one leader at most (§5.2), so the word with the
 highest term is the one to believe. Redirects carry no term; they are followed, but not twice at once: two nodes that
-name each other are asked for their terms instead.
+name each other are asked for their terms instead. A leader whose connection broke, or who denies being one, is believed
+again only on its own word: the followers take an election timeout to notice.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ HEARSAY_PAUSE_S = 0.05
 class Leader:
     """One leader of one term; compared by identity: a call remembers which one it was sent to."""
 
-    __slots__ = ("address", "node_id", "term")
+    __slots__ = ("address", "hearsay", "node_id", "term")
 
-    def __init__(self, term: int, node_id: str, address: str) -> None:
+    def __init__(self, term: int, node_id: str, address: str, *, hearsay: bool = False) -> None:
         self.term = term
+        self.hearsay = hearsay  # from a redirect: the term is a lower bound
         self.node_id = node_id
         self.address = address
 
@@ -35,16 +37,19 @@ class LeaderBelief:
         self._endpoints = tuple(endpoints)
         self._address_of = {endpoint.node_id: endpoint.address for endpoint in endpoints if endpoint.node_id}
         self._words: dict[str, str] = {}
+        self._refusals: dict[str, str] = {}
         self._term_min = 0
         self._hearsay_at = -HEARSAY_PAUSE_S
+        self._doubted: Leader | None = None
         self.leader: Leader | None = None
         self.searching_since: float | None = None
 
     def addresses(self) -> list[str]:
         """Everyone worth asking: the configured endpoints, and the leader if it is none of them."""
         known = [endpoint.address for endpoint in self._endpoints]
-        if self.leader and self.leader.address not in known:
-            known.append(self.leader.address)
+        last = self.leader or self._doubted
+        if last and last.address not in known:
+            known.append(last.address)
         return known
 
     def resolve(self, node_id: str, address: str) -> str:
@@ -53,18 +58,31 @@ class LeaderBelief:
 
     def heard(self, asked: str, status: NodeStatus) -> None:
         """Weigh what the node at `asked` says; sets `leader` anew if that is news."""
+        self._refusals.pop(asked, None)
         names = f", names {status.leader_id}" if status.leader_id else ", knows no leader"
         self._words[asked] = f"{status.role} of term {status.term}" + ("" if status.role == "leader" else names)
         address = self.resolve(status.leader_id, status.leader_address)
         if not status.leader_id or not address or status.term < self._term_min:
             return
-        known = self.leader
+        known = self.leader or self._doubted
         if known is not None:
-            if status.term < known.term or (status.term == known.term and status.leader_id == known.node_id):
+            if status.term < known.term:
                 return
             if status.term == known.term and status.role != "leader":
                 return
+            if (
+                known is self.leader
+                and status.leader_id == known.node_id
+                and (known.hearsay or status.term == known.term)
+            ):
+                known.term, known.hearsay = status.term, False
+                self._term_min = status.term
+                return
         self._believe(Leader(status.term, status.leader_id, address))
+
+    def heard_refusal(self, asked: str, reason: str) -> None:
+        """The node at `asked` does not talk to this client."""
+        self._refusals[asked] = reason
 
     def heard_nothing(self, asked: str) -> None:
         """The node at `asked` did not answer."""
@@ -73,18 +91,24 @@ class LeaderBelief:
     def redirected(self, node_id: str, address: str, now: float) -> None:
         """The leader we knew says that it is none, and names another, or nobody."""
         place = self.resolve(node_id, address)
-        named_itself = self.leader is not None and place == self.leader.address
-        self.leader = None
+        denied = self.leader
+        self.doubt()
+        named_itself = denied is not None and place == denied.address
         if place and not named_itself and now - self._hearsay_at >= HEARSAY_PAUSE_S:
             self._hearsay_at = now
-            self._believe(Leader(self._term_min, node_id, place))
+            self._believe(Leader(self._term_min, node_id, place, hearsay=True))
+
+    def doubt(self) -> None:
+        """The leader we knew may be none any more."""
+        self._doubted = self.leader or self._doubted
+        self.leader = None
 
     def search(self, now: float) -> None:
         """Note that a search is on; one that goes on for long forgets what it knew of leader and term."""
         if self.searching_since is None:
             self.searching_since = now
         elif now - self.searching_since > SEARCH_AFRESH_S:
-            self.leader = None
+            self.leader = self._doubted = None
             self._term_min = 0
 
     def confirmed(self) -> None:
@@ -93,12 +117,11 @@ class LeaderBelief:
 
     def account(self) -> str:
         """What each node last said, for an error message."""
-        names = {self.resolve(endpoint.node_id, endpoint.address): endpoint for endpoint in self._endpoints}
-        return "; ".join(
-            f"{names.get(address, address)}: {self._words.get(address, 'not asked yet')}"
-            for address in self.addresses()
-        )
+        names = {endpoint.address: str(endpoint) for endpoint in self._endpoints}
+        words = {**self._words, **self._refusals}
+        return "; ".join(f"{names.get(place, place)}: {words.get(place, 'no answer')}" for place in self.addresses())
 
     def _believe(self, leader: Leader) -> None:
         self._term_min = max(self._term_min, leader.term)
+        self._doubted = None
         self.leader = leader

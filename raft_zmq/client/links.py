@@ -3,75 +3,73 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import zmq
 
-from raft_zmq.wire.client_messages import Answer, Request
+from raft_zmq.transport.dealer import ClientConnection
+from raft_zmq.transport.monitor import Change
+from raft_zmq.wire.client_messages import Answer
 
-
-class Connection(Protocol):
-    """What the engine needs of `transport.dealer.ClientConnection`."""
-
-    @property
-    def socket(self) -> "zmq.Socket[bytes]":
-        """For the poller."""
-        ...
-
-    def send(self, requests: Sequence[Request]) -> bool:
-        """Queue one message with all these requests; False if the queue is full. Never waits."""
-        ...
-
-    def receive(self) -> list[Answer]:
-        """All answers that have come."""
-        ...
-
-    def close(self) -> None:
-        """Close the socket; what is still queued is dropped."""
-        ...
+GIVEN_UP_S = 1.0  # a connection that libzmq has not tried again for this long is replaced
 
 
 class Link:
     """One connection to one address."""
 
-    __slots__ = ("address", "connection")
+    __slots__ = ("address", "connection", "given_up_at")
 
-    def __init__(self, address: str, connection: Connection) -> None:
+    def __init__(self, address: str, connection: ClientConnection) -> None:
         self.address = address
         self.connection = connection
+        self.given_up_at = math.inf
+
+    def changes(self, now: float) -> list[Change]:
+        """What has happened to the connection since the last call."""
+        changes = self.connection.monitor.changes()
+        self.given_up_at = now if self.connection.monitor.given_up else math.inf
+        return changes
 
 
 class Links:
     """Connections by address and lane: several lanes give one client program several connections to the same node."""
 
-    def __init__(self, connect: Callable[[str], Connection]) -> None:
+    def __init__(self, connect: Callable[[str], ClientConnection]) -> None:
         self._connect = connect
         self._links: dict[tuple[str, int], Link] = {}
-        self._by_socket: dict[zmq.Socket[bytes], Link] = {}
         self._heard_at: dict[str, float] = {}
+        self._by_socket: dict[zmq.Socket[bytes], Link] = {}
+        self._by_monitor: dict[zmq.Socket[bytes], Link] = {}
         self._poller = zmq.Poller()
 
-    def get(self, address: str, lane: int = 0) -> Link:
+    def get(self, address: str, lane: int, now: float) -> Link:
         """The link to that address, opened if need be (the connection is made in the background)."""
         link = self._links.get((address, lane))
+        if link is not None and now - link.given_up_at > GIVEN_UP_S:
+            self._close(link)
+            link = None
         if link is None:
             link = self._links[address, lane] = Link(address, self._connect(address))
             self._by_socket[link.connection.socket] = link
-            self._poller.register(link.connection.socket, zmq.POLLIN)
+            self._by_monitor[link.connection.monitor.socket] = link
+            for socket in (link.connection.socket, link.connection.monitor.socket):
+                self._poller.register(socket, zmq.POLLIN)
         return link
 
-    def wait(self, timeout_s: float | None) -> list[tuple[Link, list[Answer]]]:
-        """What came in on each link, within that time at most; None waits for as long as it takes."""
+    def wait(self, timeout_s: float | None) -> tuple[list[tuple[Link, list[Answer]]], list[tuple[Link, Change]]]:
+        """The answers on each link, and what befell the links, within that time; None waits for as long as it takes."""
         ready = self._poller.poll(None if timeout_s is None else math.ceil(max(0.0, timeout_s) * 1000))
-        if not ready:
-            return []
+        received: list[tuple[Link, list[Answer]]] = []
+        changed: list[tuple[Link, Change]] = []
         now = time.monotonic()
-        received = []
         for socket, _ in ready:
-            link = self._by_socket[socket]
-            self._heard_at[link.address] = now
-            received.append((link, link.connection.receive()))
-        return received
+            link = self._by_socket.get(socket)
+            if link is not None:
+                self._heard_at[link.address] = now
+                received.append((link, link.connection.receive()))
+            else:
+                link = self._by_monitor[socket]
+                changed += [(link, change) for change in link.changes(now)]
+        return received, changed
 
     def heard_at(self, address: str) -> float:
         """When that address last answered anything, on any lane; 0 if never."""
@@ -89,6 +87,8 @@ class Links:
         self._links.clear()
 
     def _close(self, link: Link) -> None:
-        self._poller.unregister(link.connection.socket)
+        for socket in (link.connection.socket, link.connection.monitor.socket):
+            self._poller.unregister(socket)
         del self._by_socket[link.connection.socket]
+        del self._by_monitor[link.connection.monitor.socket]
         link.connection.close()

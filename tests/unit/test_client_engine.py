@@ -1,0 +1,263 @@
+"""How requests find their leader, and what is said of those that do not."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from raft_zmq.client.calls import Call
+from raft_zmq.client.client import RaftClient, open_engine
+from raft_zmq.client.errors import NotDoneError, RefusedError
+from raft_zmq.core.errors import OutcomeUnknownError
+from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
+from raft_zmq.wire.commands import Increment
+from tests.unit.client_fakes import FakeNode, Follower, Leader, config
+
+
+@pytest.fixture
+def nodes() -> Iterator[tuple[FakeNode, FakeNode, FakeNode]]:
+    three = FakeNode("a"), FakeNode("b"), FakeNode("c")
+    yield three
+    for node in three:
+        node.stop()
+
+
+def test_leader_is_found_by_the_word_of_a_follower(nodes):
+    a, _b, c = nodes
+    Follower(a, leader=c), Leader(c)
+    with RaftClient(config(a)) as client:  # c is in no configuration
+        client.put(b"k", b"v")
+        assert client.get(b"k") == b"v"
+    assert not a.received(Write)
+    assert len(c.received(Write)) == 2  # the session's opening, and the put
+
+
+def test_highest_term_is_believed(nodes):
+    a, b, c = nodes
+    Leader(a, term=4), Leader(b, term=7), Follower(c, term=5, leader=a)
+    with RaftClient(config(*nodes)) as client:
+        client.put(b"k", b"1")
+        client.put(b"k", b"2")
+        deadline = time.monotonic() + 5
+        while client.engine.belief.leader.node_id != "b":
+            assert time.monotonic() < deadline
+            client.get(b"k")
+        assert client.engine.belief.leader.term == 7
+
+
+def test_redirect_is_followed(nodes):
+    a, b, _ = nodes
+    leader = Leader(a)
+    with RaftClient(config(a, b)) as client:
+        client.put(b"k", b"1")
+        Leader(b, term=2, replica=leader.replica)
+        Follower(a, term=2, leader=b)
+        client.put(b"k", b"2")
+        assert client.get(b"k") == b"2"
+        assert client.engine.belief.leader.node_id == "b"
+
+
+def test_two_nodes_that_name_each_other_do_not_make_the_client_spin(nodes):
+    a, b, _ = nodes
+    Leader(a)
+    with RaftClient(config(a, b)) as client:
+        client.get(b"k")
+        Follower(a, term=2, leader=b), Follower(b, term=2, leader=a)
+        with pytest.raises(NotDoneError):
+            client.get(b"k", timeout_s=0.5)
+    assert len(a.received(Read)) + len(b.received(Read)) < 100
+
+
+def test_requests_of_one_turn_share_a_message(nodes):
+    a, _, _ = nodes
+    Leader(a)
+    engine = open_engine(config(a))
+    done: list[Call] = []
+    for _ in range(100):
+        engine.read(b"\x93\xa3Get\xc4\x01k", 5.0, done.append)
+    while len(done) < 100:
+        engine.turn()
+    engine.close()
+    assert [call.error for call in done] == [None] * 100
+    assert [len(batch) for batch in a.batches if isinstance(batch[0], Read)] == [100]
+
+
+def test_busy_is_tried_again_after_the_time_it_names(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    refusals = 2
+
+    def answer(request: Request):
+        nonlocal refusals
+        if isinstance(request, Read) and refusals:
+            refusals -= 1
+            return Busy(request.request_id, 0.15)
+        return leader(request)
+
+    a.answer = answer
+    with RaftClient(config(a)) as client:
+        started = time.monotonic()
+        assert client.get(b"k") is None
+        assert time.monotonic() - started >= 0.3
+    assert len(a.received(Read)) == 3
+
+
+def test_a_lost_connection_moves_its_requests_to_the_next_leader(nodes):
+    _a, b, c = nodes
+    dead = FakeNode("d")
+    leader = Leader(dead)
+    with RaftClient(config(dead, b, c)) as client:
+        client.incr(b"n")
+        dead.answer = lambda request: leader(request) and None  # applied and never answered
+        session = client._session
+        call = client.engine.write(session.next_command(Increment(b"n", 1)), 5.0, lambda call: None)
+        while leader.replica.last_applied < 3:
+            client.engine.turn(0.01)
+        dead.stop()
+        Leader(b, term=2, replica=leader.replica), Follower(c, term=2, leader=b)
+        started = time.monotonic()
+        client.engine.wait_for(call)
+        assert time.monotonic() - started < 1.0
+        assert client.get(b"n") == b"2"  # sent to both, applied once
+
+
+def test_a_silent_leader_is_left_when_another_has_a_higher_term(nodes):
+    a, b, c = nodes
+    Leader(a)
+    with RaftClient(config(*nodes)) as client:
+        client.get(b"k")
+        a.answer = lambda request: None  # stopped, with its connection open
+        Leader(b, term=2), Follower(c, term=2, leader=b)
+        started = time.monotonic()
+        assert client.get(b"k") is None
+        assert time.monotonic() - started < 1.0
+
+
+def test_write_that_was_never_taken_is_certainly_not_done(nodes):
+    a, b, _ = nodes
+    Follower(a), Follower(b)
+    with RaftClient(config(a, b), timeout_s=0.3) as client, pytest.raises(NotDoneError) as raised:
+        client.put(b"k", b"v")
+    assert "a leader within 0.3 s, found none: " in str(raised.value)
+    assert "follower of term 1, knows no leader" in str(raised.value)
+    assert raised.value.exit_code == 3
+
+
+def test_write_that_was_only_redirected_is_certainly_not_done(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    a.answer = lambda request: leader(request) if isinstance(request, Status) else Redirect(request.request_id, "", "")
+    with RaftClient(config(a), timeout_s=0.3) as client, pytest.raises(NotDoneError):
+        client.put(b"k", b"v")
+    assert a.received(Write)
+
+
+def test_write_without_an_answer_is_unknown(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    with RaftClient(config(a), timeout_s=0.5) as client:
+        client.put(b"k", b"v")
+        a.answer = lambda request: leader(request) if isinstance(request, Status) else None
+        with pytest.raises(OutcomeUnknownError, match="may still take effect") as raised:
+            client.put(b"k", b"w")
+        assert raised.value.exit_code == 3
+        with pytest.raises(NotDoneError):
+            client.get(b"k")  # a read leaves no trace
+
+
+def test_unknown_answer_is_retried_with_the_same_bytes(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    unknown = 2
+
+    def answer(request: Request):
+        nonlocal unknown
+        if isinstance(request, Write) and leader.replica.last_applied and unknown:
+            unknown -= 1
+            leader(request)
+            return Unknown(request.request_id, "leadership was lost")
+        return leader(request)
+
+    a.answer = answer
+    with RaftClient(config(a)) as client:
+        assert client.incr(b"n") == 1
+    writes = a.received(Write)
+    assert len(writes) == 4  # the opening, and three times the increment
+    assert len({write.command for write in writes[1:]}) == 1
+
+
+def test_refusal_after_an_unanswered_sending_is_unknown(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    with RaftClient(config(a)) as client:
+        client.put(b"k", b"v")
+        answers = [Unknown, Refused]
+
+        def answer(request: Request):
+            if isinstance(request, Write):
+                kind = answers.pop(0)
+                if kind is Unknown:
+                    return Unknown(request.request_id, "leadership was lost")
+                return Refused(request.request_id, "session_expired", "expected a live session")
+            return leader(request)
+
+        a.answer = answer
+        with pytest.raises(OutcomeUnknownError):
+            client.put(b"k", b"w")
+
+
+def test_ended_session_is_replaced_when_the_write_certainly_was_not_done(nodes):
+    a, _, _ = nodes
+    Leader(a)
+    with RaftClient(config(a)) as client:
+        client.incr(b"n")
+        Leader(a)  # a new state machine knows no session
+        assert client.incr(b"n") == 1
+
+
+def test_refusal_says_its_kind(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    a.answer = lambda request: (
+        Refused(request.request_id, "not_allowed", "expected a client that may write")
+        if isinstance(request, Write)
+        else leader(request)
+    )
+    with RaftClient(config(a)) as client, pytest.raises(RefusedError, match="not allowed: expected a client") as raised:
+        client.put(b"k", b"v")
+    assert (raised.value.kind, raised.value.exit_code) == ("not_allowed", 2)
+
+
+def test_membership_change_is_never_sent_twice(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    a.answer = lambda request: (
+        leader(request) if isinstance(request, Status | Read) else Unknown(request.request_id, "lost")
+    )
+    with RaftClient(config(a)) as client, pytest.raises(OutcomeUnknownError):
+        client.change_members(remove=["b"])
+    assert len([request for request in a.requests if not isinstance(request, Status)]) == 1
+
+
+def test_idle_client_waits_without_turning(nodes):
+    a, _, _ = nodes
+    Leader(a)
+    with RaftClient(config(a)) as client:
+        client.get(b"k")
+        before = time.process_time()
+        client.engine.turn(0.5)
+        assert time.process_time() - before < 0.05
+        assert client.engine.idle
+
+
+def test_late_answer_to_a_call_past_its_deadline_is_ignored(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    late: list[Request] = []
+    with RaftClient(config(a)) as client:
+        client.get(b"k")
+        a.answer = lambda request: leader(request) if isinstance(request, Status) else late.append(request)
+        with pytest.raises(NotDoneError):
+            client.get(b"k", timeout_s=0.2)
+        a.answer = lambda request: Done(late[0].request_id, b"") if isinstance(request, Status) else leader(request)
+        assert client.get(b"k") is None
