@@ -79,6 +79,21 @@ class NodeKeys(msgspec.Struct, frozen=True, kw_only=True):
     client_owners: Mapping[str, ClientUser]  # public key as text → client
 
 
+class KeyRing:
+    """The node's keys as they count right now. Setting `current` anew tells on the next handshake and message."""
+
+    def __init__(self, keys: NodeKeys) -> None:
+        self.current = keys
+
+    def node_of(self, key: str) -> str | None:
+        """The node that owns the public key."""
+        return self.current.peer_owners.get(key)
+
+    def client_of(self, key: str) -> ClientUser | None:
+        """The client that owns the public key."""
+        return self.current.client_owners.get(key)
+
+
 class _ClientRecord(msgspec.Struct, forbid_unknown_fields=True):
     """One line of clients.yaml."""
 

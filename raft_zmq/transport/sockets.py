@@ -5,6 +5,7 @@ them. Limits are per connection. TCP_NODELAY needs no line: libzmq always sets i
 """
 
 import errno
+import ipaddress
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -49,6 +50,12 @@ def new_context() -> Context:
     return zmq.Context(io_threads=1 + LOOKUP_THREADS)
 
 
+def lookup_thread(context: Context, number: int) -> int:
+    """The I/O thread for the context's connection of that number among those to host names."""
+    others = context.get(zmq.IO_THREADS) - 1
+    return 1 + number % others if others else 0
+
+
 def new_socket(context: Context, kind: int, frame_bytes_max: int, io_thread: int = 0) -> Socket:
     """A socket with the limits above; a connection that sends a larger frame is closed."""
     socket = context.socket(kind)
@@ -72,6 +79,15 @@ def use_curve(socket: Socket, own: KeyPair, server_public: bytes) -> None:
     socket.set(zmq.CURVE_SERVERKEY, server_public)
     socket.set(zmq.CURVE_PUBLICKEY, own.public)
     socket.set(zmq.CURVE_SECRETKEY, own.secret)
+
+
+def needs_lookup(address: str) -> bool:
+    """Whether the host of "host:port" is a name rather than an IP address."""
+    try:
+        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return True
+    return False
 
 
 def bind(socket: Socket, host: str, port: int, setting: str) -> None:

@@ -16,6 +16,8 @@ from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader, PeerHeader
 
 _ERROR_CHARACTERS_MAX = 200  # the text may quote what the peer sent, at any length
 
+Buffer = bytes | memoryview | msgspec.Raw
+
 _Batch = msgspec.Meta(max_length=CLIENT_BATCH_MAX)
 _T = TypeVar("_T")
 
@@ -45,7 +47,7 @@ def encode_peer(messages: Sequence[PeerMessage]) -> list[bytes]:
     return [_encode(message) for message in messages]
 
 
-def decode_peer(frame: bytes) -> PeerMessage:
+def decode_peer(frame: Buffer) -> PeerMessage:
     """The message in a frame behind a PeerHeader."""
     return _decode(_peer_message, frame, "peer message")
 
@@ -55,7 +57,7 @@ def encode_peer_header(header: PeerHeader) -> bytes:
     return _encode(header)
 
 
-def decode_peer_header(frame: bytes) -> PeerHeader:
+def decode_peer_header(frame: Buffer) -> PeerHeader:
     """Read frame 0 of a message between nodes; whether it is for us is the reader's to judge."""
     return _decode(_peer_header, frame, "peer header")
 
@@ -65,7 +67,7 @@ def encode_client_header(header: ClientHeader) -> bytes:
     return _encode(header)
 
 
-def decode_client_header(frame: bytes) -> ClientHeader:
+def decode_client_header(frame: Buffer) -> ClientHeader:
     """Read frame 0 of a message between client and node."""
     return _decode(_client_header, frame, "client header")
 
@@ -75,7 +77,7 @@ def encode_requests(requests: Sequence[Request]) -> bytes:
     return _encode(requests)
 
 
-def decode_requests(frame: bytes) -> list[Request]:
+def decode_requests(frame: Buffer) -> list[Request]:
     """All requests of a frame, or PeerError when one of them is bad."""
     return _decode(_requests, frame, "requests")
 
@@ -85,12 +87,12 @@ def encode_answers(answers: Sequence[Answer]) -> bytes:
     return _encode(answers)
 
 
-def decode_answers(frame: bytes) -> list[Answer]:
+def decode_answers(frame: Buffer) -> list[Answer]:
     """All answers of a frame, or PeerError when one of them is bad."""
     return _decode(_answers, frame, "answers")
 
 
-def sort_requests(frame: bytes) -> tuple[list[Request], list[Refused]]:
+def sort_requests(frame: Buffer) -> tuple[list[Request], list[Refused]]:
     """Tell the good requests of a frame from the bad, each of which gets its refusal; slower than decode_requests.
 
     The refusal bears the request's own id where that can be read, else 0. Raises PeerError when the frame is not an
@@ -113,7 +115,7 @@ def _readable_id(raw: msgspec.Raw) -> int:
         return 0
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes | msgspec.Raw, what: str) -> _T:
+def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: Buffer, what: str) -> _T:
     """Every way in which bytes can be wrong ends as PeerError: RecursionError is what deep nesting raises."""
     try:
         return decoder.decode(frame)

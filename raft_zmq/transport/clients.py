@@ -1,0 +1,138 @@
+"""The port for clients: requests in, answers out, each client known by its key."""
+
+from collections.abc import Sequence
+
+import zmq
+
+from raft_zmq.core.errors import PeerError
+from raft_zmq.settings import Settings
+from raft_zmq.transport import roles, sockets, zap
+from raft_zmq.transport.counters import TransportCounters, count
+from raft_zmq.transport.keys import ANONYMOUS, ClientUser, KeyRing, Role
+from raft_zmq.transport.reader import Frame, MessageReader, user_key
+from raft_zmq.transport.sockets import Context, Socket
+from raft_zmq.wire import codec
+from raft_zmq.wire.client_messages import Answer, Refused, Request
+from raft_zmq.wire.frames import CLIENT_BATCH_MAX, PROTOCOL_VERSION, ClientHeader
+
+Batch = tuple[bytes, ClientUser, list[Request]]  # the routing id to answer to, who asks, and what
+
+_FRAMES = 2  # the header and the requests
+_REQUESTS_PER_RECEIVE = 4096
+
+
+class ClientPort:
+    """Poll `.socket` and call receive() when it is readable.
+
+    What it hands on is from a known client, readable, and allowed in the client's role.
+    """
+
+    def __init__(self, context: Context, settings: Settings, keys: KeyRing | None, counters: TransportCounters) -> None:
+        """Bind the client port; without `keys` everyone is ANONYMOUS.
+
+        Raises SettingsError when the port cannot be bound. With keys, the ZapHandler must be there already.
+        """
+        self._keys = keys
+        self._counters = counters
+        self._cluster_id = settings.cluster_id
+        self._header = codec.encode_client_header(ClientHeader(PROTOCOL_VERSION, settings.cluster_id))
+        self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
+        self.socket.set(zmq.ROUTER_MANDATORY, 1)  # so that an answer that cannot go is counted
+        if keys is not None:
+            sockets.serve_curve(self.socket, keys.current.service, zap.CLIENTS_DOMAIN)
+        sockets.bind(self.socket, settings.bind_host, settings.client_port, "client_port")
+        self._reader = MessageReader(self.socket, frames_max=_FRAMES)
+
+    def receive(self) -> list[Batch]:
+        """The requests that have come, at most a bounded number of them; what cannot be read is answered here."""
+        batches: list[Batch] = []
+        requests = 0
+        while requests < _REQUESTS_PER_RECEIVE:
+            message = self._reader.read()
+            if message is None:
+                break
+            batch = self._accept(*message)
+            requests += 1  # an unreadable message is work too
+            if batch:
+                batches.append(batch)
+                requests += len(batch[2])
+                self._counters.requests_received += len(batch[2])
+        return batches
+
+    def send(self, routing_id: bytes, answers: Sequence[Answer]) -> None:
+        """Send the answers in as few messages as can be. Never blocks; a client that is gone, or reads too slowly,
+        loses them.
+        """
+        for first in range(0, len(answers), CLIENT_BATCH_MAX):
+            batch = answers[first : first + CLIENT_BATCH_MAX]
+            body = codec.encode_answers(batch)
+            try:
+                self.socket.send(routing_id, zmq.SNDMORE | zmq.DONTWAIT)
+                self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
+                self.socket.send(body, zmq.DONTWAIT)
+                self._counters.answers_sent += len(batch)
+            except zmq.ZMQError:  # EHOSTUNREACH: gone; EAGAIN: its queue is full
+                self._counters.answers_dropped += len(batch)
+
+    def close(self) -> None:
+        """Close at once; answers not sent yet are dropped."""
+        self.socket.close(linger=0)
+
+    def _accept(self, routing_id: bytes, frames: list[Frame]) -> Batch | None:
+        user = self._keys.client_of(user_key(frames[0])) if self._keys else ANONYMOUS
+        if user is None:
+            found = "key: expected one on the cluster's list, found yours taken off it. Ask for a new key."
+            self._refuse(routing_id, "revoked_key", Refused(0, "not_allowed", found))
+            return None
+        objection = self._objection(frames)
+        if objection:
+            reason, found = objection
+            self._refuse(routing_id, reason, *([Refused(0, "invalid", found)] if found else []))
+            return None
+        try:
+            requests = codec.decode_requests(frames[1].buffer)
+        except PeerError:
+            requests = self._readable(routing_id, frames[1])
+        if user.role is not Role.ADMIN:
+            requests = self._permitted(routing_id, user, requests)
+        return (routing_id, user, requests) if requests else None
+
+    def _objection(self, frames: list[Frame]) -> tuple[str, str] | None:
+        """What is wrong with the message as a whole: the reason to count, and what to tell the client (or "")."""
+        if frames[0].bytes != self._header:
+            try:
+                header = codec.decode_client_header(frames[0].buffer)
+            except PeerError:
+                return "bad_header", ""
+            if header.version != PROTOCOL_VERSION:
+                found = f"protocol version: expected {PROTOCOL_VERSION}, found {header.version}. Use a client to match."
+                return "protocol_version", found
+            if header.cluster_id != self._cluster_id:
+                found = f"cluster_id: expected {self._cluster_id!r}, found {header.cluster_id!r}. Mend its settings."
+                return "cluster_id", found
+        if len(frames) != _FRAMES:
+            number = "more" if len(frames) > _FRAMES else "no second one"
+            return "frames", f"message: expected a header and one frame of requests, found {number}."
+        return None
+
+    def _readable(self, routing_id: bytes, body: Frame) -> list[Request]:
+        """The good requests among the bad ones, which are answered each for itself."""
+        try:
+            requests, refusals = codec.sort_requests(body.buffer)
+        except PeerError as error:
+            requests, refusals = [], [Refused(0, "invalid", str(error))]
+        self._refuse(routing_id, "bad_request", *refusals)
+        return requests
+
+    def _permitted(self, routing_id: bytes, user: ClientUser, requests: list[Request]) -> list[Request]:
+        """The requests that the client's role allows; the others are answered."""
+        permitted = [request for request in requests if roles.permits(user.role, request)]
+        if len(permitted) < len(requests):
+            refused = (request for request in requests if not roles.permits(user.role, request))
+            self._refuse(routing_id, "not_allowed", *(roles.refusal(user, request) for request in refused))
+        return permitted
+
+    def _refuse(self, routing_id: bytes, reason: str, *refusals: Refused) -> None:
+        for _ in range(max(1, len(refusals))):
+            count(self._counters.requests_refused, reason)
+        self.send(routing_id, refusals)

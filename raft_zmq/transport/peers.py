@@ -1,0 +1,177 @@
+"""Messages between the nodes: one ROUTER that hears everyone, and one DEALER towards each other member.
+
+Nothing here is reliable and nothing needs to be: a message that finds no connection or a full queue is dropped, and
+Raft sends again. A sender is believed only when the connection's key belongs to it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+import zmq
+
+from raft_zmq.core.errors import PeerError
+from raft_zmq.core.membership import Member
+from raft_zmq.core.messages import PeerMessage
+from raft_zmq.settings import Settings
+from raft_zmq.transport import sockets, zap
+from raft_zmq.transport.counters import TransportCounters, count
+from raft_zmq.transport.keys import KeyRing
+from raft_zmq.transport.monitor import Change
+from raft_zmq.transport.peer_link import PeerLink
+from raft_zmq.transport.reader import Frame, MessageReader, user_key
+from raft_zmq.transport.sockets import Context, Socket
+from raft_zmq.wire import codec
+from raft_zmq.wire.frames import PEER_MESSAGES_MAX, PROTOCOL_VERSION, PeerHeader
+
+Delivery = tuple[str, str, PeerMessage]  # the sender's node id and incarnation, and what it said
+
+_MESSAGES_PER_RECEIVE = 1024
+_REPORTED_REFUSALS_MAX = 1000
+
+
+class PeerTransport:
+    """Poll `.socket` and call receive() when it is readable; call check_connections() some times a second.
+
+    `on_refused(peer, reason)` is called once for each pair of them; `on_connection(peer, connected)` whenever our
+    connection towards that peer comes or goes.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        settings: Settings,
+        incarnation: str,
+        keys: KeyRing | None,
+        counters: TransportCounters,
+        *,
+        on_refused: Callable[[str, str], None],
+        on_connection: Callable[[str, bool], None],
+    ) -> None:
+        """Bind the peer port; without `keys` a message's claimed sender is believed.
+
+        Raises SettingsError when the port cannot be bound. With keys, the ZapHandler must be there already.
+        """
+        self._context = context
+        self._settings = settings
+        self._keys = keys
+        self._counters = counters
+        self._on_refused = on_refused
+        self._on_connection = on_connection
+        self._reported: set[tuple[str, str]] = set()
+        self._links: dict[str, PeerLink] = {}
+        self._named_links = itertools.count()
+        self._header = codec.encode_peer_header(
+            PeerHeader(PROTOCOL_VERSION, settings.cluster_id, settings.node_id, incarnation)
+        )
+        self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
+        if keys is not None:
+            sockets.serve_curve(self.socket, keys.current.own, zap.PEERS_DOMAIN)
+        sockets.bind(self.socket, settings.bind_host, settings.peer_port, "peer_port")
+        self._reader = MessageReader(self.socket, frames_max=1 + PEER_MESSAGES_MAX)
+
+    def set_members(self, members: Iterable[Member]) -> None:
+        """Connect to the members that are new or have moved, and drop the connections to those that are gone."""
+        wanted = {member.node_id: member.peer_address for member in members if member.peer_address}
+        wanted.pop(self._settings.node_id, None)
+        for node_id, link in list(self._links.items()):
+            if wanted.get(node_id) != link.address:
+                self._disconnect(node_id)
+        for node_id, address in wanted.items():
+            if node_id not in self._links:
+                self._connect(node_id, address)
+
+    def send(self, to: str, messages: Sequence[PeerMessage]) -> None:
+        """Send the messages, in order, in as few ZeroMQ messages as can be. Never blocks; what cannot go is dropped."""
+        link = self._links.get(to)
+        for first in range(0, len(messages), PEER_MESSAGES_MAX):
+            frames = codec.encode_peer(messages[first : first + PEER_MESSAGES_MAX])
+            if link is not None and link.send(self._header, frames):
+                self._counters.peer_messages_sent += len(frames)
+                self._counters.peer_bytes_sent += sum(map(len, frames))
+            else:
+                self._counters.peer_messages_dropped += len(frames)
+
+    def receive(self) -> list[Delivery]:
+        """The messages that have come, each sender's in the order it sent them; at most a bounded number."""
+        received: list[Delivery] = []
+        while len(received) < _MESSAGES_PER_RECEIVE:
+            message = self._reader.read()
+            if message is None:
+                break
+            self._accept(message[1], received)
+        self._counters.peer_messages_received += len(received)
+        return received
+
+    def check_connections(self, now_s: float) -> None:
+        """Report the connections that came and went, and make anew those that libzmq has given up."""
+        for node_id, link in self._links.items():
+            for change in link.check(now_s):
+                if change is Change.REFUSED:
+                    self._refuse(node_id, "refused_by_peer")
+                else:
+                    self._on_connection(node_id, change is Change.CONNECTED)
+
+    def close(self) -> None:
+        """Close everything at once; messages not sent yet are dropped."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+        self.socket.close(linger=0)
+
+    def _connect(self, node_id: str, address: str) -> None:
+        curve = None
+        if self._keys is not None:
+            server_public = self._keys.current.peers.get(node_id)
+            if server_public is None:
+                self._refuse(node_id, "no_public_key")
+                return
+            curve = (self._keys.current.own, server_public)
+        io_thread = 0
+        if sockets.needs_lookup(address):
+            io_thread = sockets.lookup_thread(self._context, next(self._named_links))
+        self._links[node_id] = PeerLink(self._context, address, curve, self._settings.frame_bytes_max, io_thread)
+
+    def _disconnect(self, node_id: str) -> None:
+        link = self._links.pop(node_id)
+        if link.connected:
+            self._on_connection(node_id, False)
+        link.close()
+
+    def _accept(self, frames: list[Frame], received: list[Delivery]) -> None:
+        """Add the messages behind the header, if the header is one to believe."""
+        owner = self._keys.node_of(user_key(frames[0])) if self._keys else None
+        try:
+            header = codec.decode_peer_header(frames[0].buffer)
+        except PeerError as error:
+            self._refuse(owner or "", "bad_header", error)
+            return
+        refusal = self._objection(header, owner, len(frames))
+        if refusal:
+            self._refuse(owner or header.sender, refusal)
+            return
+        for frame in frames[1:]:
+            try:
+                received.append((header.sender, header.incarnation, codec.decode_peer(frame.buffer)))
+            except PeerError as error:
+                self._refuse(header.sender, "bad_message", error)
+
+    def _objection(self, header: PeerHeader, owner: str | None, frames: int) -> str:
+        """Why nothing behind this header counts; "" when all is well."""
+        if header.version != PROTOCOL_VERSION:
+            return "protocol_version"
+        if header.cluster_id != self._settings.cluster_id:
+            return "cluster_id"
+        if self._keys and header.sender != owner:
+            return "sender_is_not_key_owner"
+        if header.sender == self._settings.node_id:
+            return "own_node_id"
+        if frames > 1 + PEER_MESSAGES_MAX:
+            return "too_many_frames"
+        return ""
+
+    def _refuse(self, peer: str, reason: str, error: PeerError | None = None) -> None:
+        count(self._counters.peer_messages_refused, reason)
+        known = (peer, reason) in self._reported
+        if not known and len(self._reported) < _REPORTED_REFUSALS_MAX:
+            self._reported.add((peer, reason))
+            self._on_refused(peer, f"{reason}: {error}" if error else reason)

@@ -1,0 +1,60 @@
+"""Whole messages off a ROUTER socket, with a bound on their frames."""
+
+from typing import TypeAlias
+
+import zmq
+
+from raft_zmq.transport.sockets import Socket
+
+_SKIPPED_FRAMES_PER_READ = 5_000  # some milliseconds of work
+
+Frame: TypeAlias = zmq.Frame
+
+
+class MessageReader:
+    """Reads a message frame by frame: MAXMSGSIZE bounds a frame, and nothing in ZeroMQ bounds their number.
+
+    What lies beyond the bound is thrown away piecemeal over several calls, so that no sender holds up the node's loop.
+    """
+
+    def __init__(self, socket: Socket, frames_max: int) -> None:
+        self._socket = socket
+        self._frames_max = frames_max
+        self._skipping = False
+
+    def read(self) -> tuple[bytes, list[Frame]] | None:
+        """The next message as its routing id and its frames, or None when there is none for now. Never blocks.
+
+        A message with too many frames comes with frames_max + 1 of them.
+        """
+        if self._skipping:
+            self._skip()
+        if self._skipping:
+            return None
+        try:
+            routing_id = self._socket.recv(zmq.DONTWAIT)
+        except zmq.Again:
+            return None
+        frames: list[Frame] = []
+        more = True
+        while more and len(frames) <= self._frames_max:
+            # Not copied: a Frame knows its own `more` and the sender's properties, and a large body stays where it is.
+            frame = self._socket.recv(zmq.DONTWAIT, copy=False)
+            frames.append(frame)
+            more = frame.more
+        self._skipping = more
+        return routing_id, frames
+
+    def _skip(self) -> None:
+        for _ in range(_SKIPPED_FRAMES_PER_READ):
+            if not self._socket.recv(zmq.DONTWAIT, copy=False).more:
+                self._skipping = False
+                return
+
+
+def user_key(frame: Frame) -> str:
+    """The sender's public key, which the ZAP handler gave libzmq as user id; "" where there is no CURVE."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return ""
