@@ -1,0 +1,67 @@
+"""The few system calls that durability hangs on, in one place so that a test can make them fail, wait or lie."""
+
+import errno
+import os
+from pathlib import Path
+
+from raft_zmq.core.errors import StorageError
+from raft_zmq.storage.errors import DiskFullError
+
+Bytes = bytes | bytearray | memoryview
+
+SLICE_BYTES = 1 << 20  # written between two syncs of a big file, so that no single sync takes long
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Disk:
+    """The real disk; every method raises OSError. Tests derive from it."""
+
+    def pwrite(self, descriptor: int, data: Bytes, offset: int) -> int:
+        """Write at `offset`; returns how many bytes were taken."""
+        return os.pwrite(descriptor, data, offset)
+
+    def fdatasync(self, descriptor: int) -> None:
+        """Return once the file's data, and the size needed to read it, are on the medium."""
+        os.fdatasync(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give `source` the name `target`, in place of whatever had it."""
+        source.replace(target)
+
+    def sync_directory(self, directory: Path) -> None:
+        """Return once the names in the directory are on the medium."""
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_all(disk: Disk, descriptor: int, data: Bytes, offset: int) -> None:
+    """Write every byte; the kernel may take them in several goes."""
+    written = disk.pwrite(descriptor, data, offset)
+    if written == len(data):
+        return
+    with memoryview(data) as view:
+        while written < len(view):
+            written += disk.pwrite(descriptor, view[written:], offset + written)
+
+
+def write_durably(disk: Disk, path: Path, data: bytes) -> None:
+    """Put a whole small file in place: written aside, synced, renamed, the directory synced (rule 28)."""
+    aside = path.with_name(path.name + ".tmp")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        write_all(disk, descriptor, data, 0)
+        disk.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    disk.rename(aside, path)
+    disk.sync_directory(path.parent)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The error to raise for a failed call on a file that nothing depends on yet."""
+    if error.errno in _NO_ROOM:
+        return DiskFullError(f"{path}: expected room on the disk, found none ({error.strerror}). Make room.")
+    return StorageError(f"{path}: expected to read and write it, found: {error}. Check the disk.")

@@ -1,0 +1,103 @@
+"""How one record lies in a segment of the log: header, body, end mark (docs/storage.md has the table).
+
+A record is one sync: at any time at most the last one of the log is not yet known to be on the medium. The checksum
+covers the body together with the record's position, sequence number and term, so a sound record in the wrong place is
+as bad as a damaged one. The end mark is there to tell, when a record turns out bad, a write that a power cut tore
+(its end or one of its sectors never reached the medium) from one that was complete and was damaged later.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from raft_zmq.core.membership import Membership
+from raft_zmq.core.messages import Entry, HardState
+
+MAGIC = b"RLR1"
+HEADER = struct.Struct("<4sIIIQQQ")  # magic, crc32, body bytes, segment number, offset, sequence, term
+CHECKED_FROM = 8  # the checksum covers everything behind itself, up to the end of the body
+ALIGNMENT_BYTES = 8
+SECTOR_BYTES = 512  # the smallest unit that a disk writes whole
+_CRC = struct.Struct("<I")
+_END_MARK = struct.Struct("<Q")
+_END_MARK_BASE = int.from_bytes(b"!dnEtfaR", "big")
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """What one record says. Fields may be added at the end, with a default."""
+
+    hard_state: HardState | None = None  # None: as before
+    base_membership: Membership | None = None
+    start: tuple[int, int] | None = None  # (index, term): the log begins anew behind this entry; see `segment_bytes`
+    entries: Sequence[Entry] = ()  # they replace everything from entries[0].index on
+    segment_bytes: int = 0  # only in a segment's first record: the file's size; `start` is then the log's last entry
+
+
+class Frame(NamedTuple):
+    """A record whose checksum holds."""
+
+    body: memoryview
+    sequence: int
+    end: int  # where the next record begins
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record, buffer: bytearray) -> int:
+    """Make `buffer` the frame of that record, still to be sealed; returns the number of body bytes."""
+    _encoder.encode_into(record, buffer, HEADER.size)
+    body_bytes = len(buffer) - HEADER.size
+    buffer += bytes(-body_bytes % ALIGNMENT_BYTES + _END_MARK.size)
+    return body_bytes
+
+
+def seal(buffer: bytearray, body_bytes: int, segment: int, offset: int, sequence: int, term: int) -> None:
+    """Fill in what binds the frame to its place: header, checksum and end mark."""
+    HEADER.pack_into(buffer, 0, MAGIC, 0, body_bytes, segment, offset, sequence, term)
+    with memoryview(buffer) as view:
+        crc = zlib.crc32(view[CHECKED_FROM : HEADER.size + body_bytes])
+    _CRC.pack_into(buffer, 4, crc)
+    mark_at = len(buffer) - _END_MARK.size
+    _END_MARK.pack_into(buffer, mark_at, _end_mark(segment, offset + mark_at))
+
+
+def decode(body: memoryview) -> Record:
+    """The record in a frame's body; raises msgspec.DecodeError."""
+    return _decoder.decode(body)
+
+
+def read_frame(data: memoryview, offset: int, segment: int) -> Frame | None:
+    """The record at that offset of a segment's bytes, or None if none stands there whole and sound."""
+    if offset + HEADER.size > len(data):
+        return None
+    magic, crc, body_bytes, at_segment, at_offset, sequence, _ = HEADER.unpack_from(data, offset)
+    if magic != MAGIC or at_segment != segment or at_offset != offset:
+        return None
+    end = frame_end(offset, body_bytes)
+    body_end = offset + HEADER.size + body_bytes
+    if end > len(data) or zlib.crc32(data[offset + CHECKED_FROM : body_end]) != crc:
+        return None
+    return Frame(data[offset + HEADER.size : body_end], sequence, end)
+
+
+def frame_end(offset: int, body_bytes: int) -> int:
+    """Where a record with so long a body ends, its padding and end mark counted in."""
+    return offset + HEADER.size + body_bytes + -body_bytes % ALIGNMENT_BYTES + _END_MARK.size
+
+
+def has_end_mark(data: memoryview, end: int, segment: int) -> bool:
+    """Whether the end mark of a record that ends at `end` stands there."""
+    mark_at = end - _END_MARK.size
+    if mark_at < 0 or end > len(data):
+        return False
+    found: int = _END_MARK.unpack_from(data, mark_at)[0]
+    return found == _end_mark(segment, mark_at)
+
+
+def _end_mark(segment: int, offset: int) -> int:
+    return _END_MARK_BASE ^ offset ^ (segment << 32)

@@ -1,0 +1,100 @@
+"""The next segment, made ahead: a file of written zeros, so that a sync later has no metadata to write with the data.
+
+A thread writes the zeros in slices, each synced, while the present segment fills; it works in the background of the
+log's own syncs and is waited for only if it is not done when its file is needed. The file becomes part of the log when
+the log renames it.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from raft_zmq.core.errors import StorageError
+from raft_zmq.storage.disk import SLICE_BYTES, Disk, storage_error, write_all
+from raft_zmq.storage.errors import DiskFullError
+
+SPARE_FILE = "wal.spare"
+_ZEROS = bytes(SLICE_BYTES)
+
+
+def write_zeros(disk: Disk, descriptor: int, start: int, end: int, stop: threading.Event | None = None) -> None:
+    """Make that range of the file durable zeros; ends early when `stop` is set. Raises OSError."""
+    for offset in range(start, end, SLICE_BYTES):
+        if stop is not None and stop.is_set():
+            return
+        write_all(disk, descriptor, memoryview(_ZEROS)[: end - offset], offset)
+        disk.fdatasync(descriptor)
+
+
+class SpareSegment:
+    """One spare file at most. Of the thread that uses it, nothing is seen outside."""
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        self.path = directory / SPARE_FILE
+        self._disk = disk
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._descriptor = -1
+        self._size_bytes = 0  # of synced zeros
+        self._error: StorageError | None = None
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether the last attempt ended for want of room."""
+        return isinstance(self._error, DiskFullError)
+
+    def prepare(self, size_bytes: int) -> None:
+        """Begin to make the spare, once; cheap to call again."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._make, args=(size_bytes,), name="spare-segment", daemon=True)
+            self._thread.start()
+
+    def retry(self, size_bytes: int) -> None:
+        """Begin again if there was no room the last time."""
+        if self.disk_full:
+            self._wait()
+            self._error = None
+            self.prepare(size_bytes)
+
+    def take(self, size_bytes: int) -> int:
+        """A descriptor of the finished spare, now the caller's.
+
+        Raises DiskFullError when there is no room, and may then be called again; StorageError when the disk fails.
+        """
+        self._wait()
+        if self._error is None or self.disk_full:
+            self._make(size_bytes)
+        if self._error is not None:
+            raise self._error
+        descriptor, self._descriptor, self._size_bytes = self._descriptor, -1, 0
+        return descriptor
+
+    def close(self) -> None:
+        """Stop the thread and remove the file."""
+        self._stop.set()
+        self._wait()
+        self._discard()
+
+    def _wait(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _make(self, size_bytes: int) -> None:
+        """Bring the spare to that size at least; leaves either a whole one or none, and in that case the error."""
+        self._error = None
+        try:
+            if self._descriptor < 0:
+                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+                self._descriptor = os.open(self.path, flags, 0o644)
+            write_zeros(self._disk, self._descriptor, self._size_bytes, size_bytes, self._stop)
+            self._size_bytes = max(self._size_bytes, size_bytes)
+        except OSError as error:
+            self._discard()
+            self._error = storage_error(self.path, error)
+
+    def _discard(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor, self._size_bytes = -1, 0
+            self.path.unlink(missing_ok=True)
