@@ -47,9 +47,7 @@ def render(helm: str) -> Callable[..., Manifests]:
     """What the chart installs, hooks and tests included."""
 
     def render(values: Values | None = None, *, release: str = "raft") -> Manifests:
-        done = _run(
-            helm, "template", release, str(CHART), "--namespace", NAMESPACE, values=json.dumps(values or {})
-        )
+        done = _run(helm, "template", release, str(CHART), "--namespace", NAMESPACE, values=json.dumps(values or {}))
         assert done.returncode == 0, done.stderr
         manifests = [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
         by_name = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}

@@ -83,7 +83,11 @@ def test_services_budget_and_policy_select_the_servers_and_nothing_else(render):
     assert manifests["Service", "raft-headless"]["spec"]["selector"] == servers
     assert manifests["PodDisruptionBudget", "raft"]["spec"]["selector"]["matchLabels"] == servers
     assert manifests["NetworkPolicy", "raft"]["spec"]["podSelector"]["matchLabels"] == servers
-    others = [manifests["Pod", "client"], manifests["Pod", "raft-test"], manifests["Job", "raft-keys"]["spec"]["template"]]
+    others = [
+        manifests["Pod", "client"],
+        manifests["Pod", "raft-test"],
+        manifests["Job", "raft-keys"]["spec"]["template"],
+    ]
     for pod in others:
         assert not servers.items() <= pod["metadata"]["labels"].items(), pod["metadata"]
 

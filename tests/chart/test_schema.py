@@ -104,7 +104,9 @@ def test_the_schema_is_a_schema_of_draft_7():
     assert schema()["$schema"] == "http://json-schema.org/draft-07/schema#"
 
 
-@pytest.mark.parametrize(("path", "part"), list(properties(schema())), ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    ("path", "part"), list(properties(schema())), ids=lambda part: part if isinstance(part, str) else ""
+)
 def test_every_property_is_described_and_refuses_unknown_keys(path, part):
     assert part.get("description"), f"{path} has no description"
     name = path.rpartition(".")[2]
