@@ -50,6 +50,10 @@ class Checker:
         self._last_applied: dict[str, int] = {}
         self._reads: dict[tuple[str, int], int] = {}  # (node, ticket) -> what was committed when it was asked
 
+    def memberships(self, node_id: str) -> Memberships:
+        """The memberships that the newest life of a server went by."""
+        return self._memberships.get(node_id, [])
+
     # -- starts and inputs ---------------------------------------------------------------------------------------------
 
     def started(self, raft: Raft, stored: Stored, disk: Disk) -> None:

@@ -254,7 +254,7 @@ class Server:
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
     def write_snapshot(self, seconds: float) -> bool:
-        """Begin a snapshot of the applied state, to be on disk after so many seconds; False if there is nothing to do."""
+        """Begin a snapshot of the applied state, on disk after so many seconds; False if there is nothing to do."""
         index = self.replica.last_applied
         if self.raft is None or self._writing_snapshot or (self.disk.snapshot and self.disk.snapshot.index >= index):
             return False

@@ -61,13 +61,12 @@ class World:
         self.clients: list[Client] = []
         self.clients_stopped = False
         self.on_death: Callable[[Server], None] | None = None  # what the operator does about a server that died
-        self.after_round: list[Callable[[], None]] = []
         self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._disks_made: Counter[str] = Counter()
         self.first_members = tuple(f"n{number}" for number in range(1, options.servers + 1))
 
-    # -- making ----------------------------------------------------------------------------------------------------------
+    # -- making --------------------------------------------------------------------------------------------------------
 
     @classmethod
     def cluster(cls, servers: int = 3, seed: int | str = 0, **options: Any) -> "World":
@@ -109,7 +108,7 @@ class World:
         self._disks_made[node_id] += 1
         return Disk(f"{node_id}.{self._disks_made[node_id]}", base_membership)
 
-    # -- time ------------------------------------------------------------------------------------------------------------
+    # -- time ----------------------------------------------------------------------------------------------------------
 
     def at(self, delay_s: float, function: Callable[..., None], *arguments: Any) -> None:
         """Call the function after so many seconds of world time."""
@@ -143,7 +142,7 @@ class World:
         """World time for histories."""
         return round(self.now_s * 1e9)
 
-    # -- looking ---------------------------------------------------------------------------------------------------------
+    # -- looking -------------------------------------------------------------------------------------------------------
 
     @property
     def node_ids(self) -> list[str]:
@@ -180,7 +179,7 @@ class World:
         """Write a line of the trace."""
         self.trace.note(self.now_s, place, what, *details)
 
-    # -- scripting -------------------------------------------------------------------------------------------------------
+    # -- scripting -----------------------------------------------------------------------------------------------------
 
     def partition(self, groups: Sequence[Sequence[str]]) -> None:
         """Servers hear only those of their own group, from now on."""
@@ -233,7 +232,7 @@ class World:
         """Tell a server that its connection to a peer broke."""
         self.servers[node_id].deliver(ReportUnreachable(peer))
 
-    # -- what servers report ---------------------------------------------------------------------------------------------
+    # -- what servers report -------------------------------------------------------------------------------------------
 
     def count_step(self, role: str, item: Input) -> None:
         """One input goes into a core."""
@@ -265,7 +264,7 @@ class World:
             self.note(f"{to}<{sender}", "hears", message)
             server.deliver(Received(sender, incarnation, message))
 
-    # -- clients ---------------------------------------------------------------------------------------------------------
+    # -- clients -------------------------------------------------------------------------------------------------------
 
     def client_asks(self, node_id: str, payload: bytes, is_read: bool, answer: Answer) -> None:
         """A request on its way to a server; like any message it may be lost."""

@@ -1,0 +1,436 @@
+"""Everything that can be done to a simulated cluster: one function for each kind of fault or operation.
+
+A function returns whether it did anything (it may find no leader, or no server it is allowed to hurt); only then the
+kind is counted. What heals by itself after `seconds` is noted in the fault.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from raft_zmq.core.membership import Member, Membership
+from tests.simulation import network
+from tests.simulation.network import Weather
+from tests.simulation.server import STAGES, Server
+from tests.simulation.service import Reply
+from tests.simulation.world import CorruptionError, World
+
+SPARE_SERVERS = 4  # how many servers beyond the first members may ever be added
+VOTERS_MIN = 2
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that happens at a world time; `choice` decides what the kind leaves open (which server, which way)."""
+
+    at_s: float
+    kind: str
+    seconds: float
+    choice: int
+
+    def __str__(self) -> str:
+        return f"{self.at_s:8.3f} s  {self.kind} (for {self.seconds:.3f} s, choice {self.choice})"
+
+
+class Faults:
+    """Does faults to a world, and plays the operator who starts dead servers again."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rng = random.Random(0)  # of the fault at hand
+        self.seconds = 0.0
+        self.over = False  # from then on dead servers start at once
+        self.retired: set[str] = set()
+        self._cuts = 0
+        self._down_s: dict[str, float] = {}
+        self._shaken: dict[str, int] = {}
+        world.on_death = self._died
+
+    def plan(self, faults: Iterable[Fault]) -> None:
+        """Have all of these happen at their times."""
+        for fault in faults:
+            self.world.at(max(0.0, fault.at_s - self.world.now_s), self._happen, fault)
+
+    def _happen(self, fault: Fault) -> None:
+        if self.over:
+            return
+        self.rng = random.Random(fault.choice)
+        self.seconds = fault.seconds
+        self.world.note("world", "fault", fault.kind)
+        if KINDS[fault.kind](self):
+            self.world.counts[fault.kind] += 1
+
+    # -- who is meant --------------------------------------------------------------------------------------------------
+
+    def _some_server(self) -> Server | None:
+        """A running server, the leader more often than others."""
+        leader = self.world.leader()
+        if leader is not None and self.rng.random() < 0.4:
+            return leader
+        up = [server for server in self.world.servers.values() if server.up]
+        return self.rng.choice(up) if up else None
+
+    def _members(self) -> list[str]:
+        """Whom the network connects: all that are not retired, in an order of their own."""
+        names = [name for name in self.world.servers if name not in self.retired]
+        self.rng.shuffle(names)
+        return names
+
+    def can_spare(self, node_id: str) -> bool:
+        """Whether every majority that may be asked for still has its disks when this server loses its own."""
+        return all(self._keeps_majority(group, {node_id}) for group in self._groups_in_play())
+
+    def _groups_in_play(self) -> Iterable[tuple[Member, ...]]:
+        for name in self.world.servers:
+            if name in self.retired:
+                continue
+            for _, membership in self.world.checker.memberships(name)[-2:]:
+                yield from filter(None, (membership.voters, membership.outgoing))
+
+    def _keeps_majority(self, group: Iterable[Member], without: set[str]) -> bool:
+        members = list(group)
+        kept = [member for member in members if member.node_id not in without and self._intact(member)]
+        return 2 * len(kept) > len(members)
+
+    def _intact(self, member: Member) -> bool:
+        server = self.world.servers.get(member.node_id)
+        if server is None or member.node_id in self.retired or server.disk.damaged:
+            return False
+        return member.incarnation in ("", server.disk.incarnation)
+
+    # -- the operator --------------------------------------------------------------------------------------------------
+
+    def _died(self, server: Server) -> None:
+        delay_s = self._down_s.pop(server.node_id, 0.3)
+        self.world.at(0.05 if self.over else delay_s, self.start_again, server)
+
+    def start_again(self, server: Server) -> None:
+        """Start a server that is down; one whose disk is damaged refuses and gets an empty one."""
+        if server.up or server.node_id in self.retired:
+            return
+        self.world.counts["restart"] += 1
+        try:
+            server.start()
+        except CorruptionError as error:
+            self.world.counts["start_refused"] += 1
+            self.world.note(server.node_id, "refuses to start:", str(error))
+            self.world.wipe(server.node_id)
+            server.start()
+
+    def end(self) -> None:
+        """No more faults: mend the network, empty the full disks, start what is down."""
+        self.over = True
+        world = self.world
+        world.mend()
+        world.network.weather = network.CALM
+        for server in list(world.servers.values()):
+            server.crash_at, server.flip_next_chunk = "", False
+            server.disk.full = server.disk.failing_sync = False
+            server.sync_s = world.options.sync_s
+            self.start_again(server)
+
+    # -- the network ---------------------------------------------------------------------------------------------------
+
+    def cut(self, links: list[tuple[str, str]]) -> bool:
+        """Block these links for a while."""
+        self._cuts += 1
+        self.world.network.cut(links)
+        self.world.at(self.seconds, self._mend, self._cuts)
+        if self.rng.random() < 0.3:
+            for sender, to in links:
+                self.world.unreachable(sender, to)
+        return bool(links)
+
+    def _mend(self, cut: int) -> None:
+        if cut == self._cuts:
+            self.world.mend()
+
+    def isolate(self) -> bool:
+        server = self._some_server()
+        return server is not None and self.cut(network.isolate(server.node_id, self._members()))
+
+    def split(self) -> bool:
+        names = self._members()
+        middle = self.rng.randint(1, max(1, len(names) - 1))
+        return self.cut(network.split([names[:middle], names[middle:]]))
+
+    def ring(self) -> bool:
+        return self.cut(network.ring(self._members()))
+
+    def bridge(self) -> bool:
+        return self.cut(network.bridge(self._members()))
+
+    def deaf(self) -> bool:
+        server = self._some_server()
+        return server is not None and self.cut(network.one_way(server.node_id, self._members(), deaf=True))
+
+    def mute(self) -> bool:
+        server = self._some_server()
+        return server is not None and self.cut(network.one_way(server.node_id, self._members(), deaf=False))
+
+    def weather(self, weather: Weather) -> bool:
+        """Treat messages otherwise for a while."""
+        self.world.network.weather = weather
+        self.world.at(self.seconds, self._clear_up)
+        return True
+
+    def _clear_up(self) -> None:
+        self.world.network.weather = network.CALM if self.over else self.world.options.weather
+
+    def loss(self) -> bool:
+        return self.weather(Weather(loss=self.rng.choice([0.1, 0.3, 0.5])))
+
+    def duplication(self) -> bool:
+        return self.weather(Weather(duplication=0.5, delay_s_max=0.05))
+
+    def delay(self) -> bool:
+        return self.weather(Weather(straggler=0.3, straggler_s=self.rng.choice([0.1, 0.5, 1.5])))
+
+    def unreachable(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            self.world.unreachable(server.node_id, self.rng.choice(self._members()))
+        return server is not None
+
+    # -- processes and clocks ------------------------------------------------------------------------------------------
+
+    def crash(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            self._down_s[server.node_id] = self.seconds
+            server.crash("killed")
+        return server is not None
+
+    def crash_all(self) -> bool:
+        for server in list(self.world.servers.values()):
+            if server.up:
+                self._down_s[server.node_id] = self.seconds * self.rng.random()
+                server.crash("killed with all others")
+        return True
+
+    def crash_in_round(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            self._down_s[server.node_id] = self.seconds
+            server.crash_at = self.rng.choice(STAGES)
+        return server is not None
+
+    def pause(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            server.pause(self.seconds)
+        return server is not None
+
+    def clock_jump(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            server.clock.jump(self.world.now_s, self.seconds)
+            server.clock_changed()
+        return server is not None
+
+    def clock_freeze(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            server.clock.freeze(self.world.now_s, self.seconds)
+            server.clock_changed()
+        return server is not None
+
+    def clock_drift(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            drift = self.world.options.drift_max
+            server.clock.drift(self.world.now_s, 1 + self.rng.uniform(-drift, drift))
+            server.clock_changed()
+        return server is not None and self.world.options.drift_max > 0
+
+    # -- disks ---------------------------------------------------------------------------------------------------------
+
+    def failed_sync(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            server.disk.failing_sync = True
+        return server is not None
+
+    def full_disk(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            server.disk.full = True
+            self.world.at(self.seconds, self._empty, server)
+        return server is not None
+
+    def _empty(self, server: Server) -> None:
+        server.disk.full = False
+
+    def slow_disk(self) -> bool:
+        server = self._some_server()
+        if server is not None:
+            server.sync_s = (0.01, self.rng.choice([0.05, 0.3, 1.0]))
+            self.world.at(self.seconds, self._hurry, server)
+        return server is not None
+
+    def _hurry(self, server: Server) -> None:
+        server.sync_s = self.world.options.sync_s
+
+    def _hurt_disk(self, damage: Callable[[Server], bool]) -> bool:
+        """Take away what a server has on its disk, if the cluster can live without it."""
+        server = self._some_server()
+        if server is None or not self.can_spare(server.node_id):
+            return False
+        self._down_s[server.node_id] = self.seconds
+        server.crash("with its disk")
+        return damage(server)
+
+    def flip_entry(self) -> bool:
+        return self._hurt_disk(lambda server: server.disk.flip_entry(self.rng))
+
+    def flip_snapshot(self) -> bool:
+        return self._hurt_disk(lambda server: server.disk.flip_snapshot(self.rng))
+
+    def flip_chunk(self) -> bool:
+        for server in self.world.servers.values():
+            server.flip_next_chunk = True
+        return True
+
+    def wipe(self) -> bool:
+        return self._hurt_disk(lambda server: self.world.wipe(server.node_id) or True)
+
+    # -- what operators ask for ----------------------------------------------------------------------------------------
+
+    def transfer(self) -> bool:
+        return self.world.transfer(self.rng.choice(["", self.rng.choice(self._members())]), self._count("transfer_done"))
+
+    def snapshot(self) -> bool:
+        server = self._some_server()
+        return server is not None and server.write_snapshot(self.seconds / 10)
+
+    def _count(self, what: str) -> Callable[[Reply], None]:
+        def answer(reply: Reply) -> None:
+            if reply.kind == "done":
+                self.world.counts[what] += 1
+
+        return answer
+
+    def _change(self, voters: list[Member], learners: list[Member], what: str) -> bool:
+        """Ask for a membership whose majority has its disks."""
+        if len(voters) < VOTERS_MIN or not self._keeps_majority(voters, set()):
+            return False
+        return self.world.change(voters, learners, self._count(what))
+
+    def _current(self) -> Membership | None:
+        leader = self.world.leader()
+        return None if leader is None else leader.raft.state.membership
+
+    def add_learner(self) -> bool:
+        current = self._current()
+        if current is None:
+            return False
+        outside = [name for name in self.world.servers if current.member(name) is None and name not in self.retired]
+        name = self.rng.choice(outside) if outside and self.rng.random() < 0.5 else self._fresh_server()
+        if not name:
+            return False
+        learner = Member(name, auto_promote=self.rng.random() < 0.8)
+        return self._change(list(current.voters), [*current.learners, learner], "learner_added")
+
+    def _fresh_server(self) -> str:
+        count = len(self.world.servers)
+        if count >= len(self.world.first_members) + SPARE_SERVERS:
+            return ""
+        self.world.add_server(f"n{count + 1}", Membership()).start()
+        return f"n{count + 1}"
+
+    def _remove_name(self, name: str, what: str) -> bool:
+        current = self._current()
+        if current is None or current.joint or current.member(name) is None:
+            return False
+        voters = [member for member in current.voters if member.node_id != name]
+        learners = [member for member in current.learners if member.node_id != name]
+        return self._change(voters, learners, what)
+
+    def remove_member(self) -> bool:
+        current = self._current()
+        return current is not None and self._remove_name(self.rng.choice(current.node_ids()), "member_removed")
+
+    def remove_leader(self) -> bool:
+        leader = self.world.leader()
+        return leader is not None and self._remove_name(leader.node_id, "leader_removed")
+
+    def replace_member(self) -> bool:
+        """One voter goes and one learner becomes a voter, in one change."""
+        current = self._current()
+        if current is None or not current.learners or current.joint:
+            return False
+        gone, new = self.rng.choice(current.voters), self.rng.choice(current.learners)
+        voters = [member for member in current.voters if member != gone] + [new]
+        return self._change(voters, [member for member in current.learners if member != new], "member_replaced")
+
+    def demote(self) -> bool:
+        current = self._current()
+        if current is None or current.joint:
+            return False
+        chosen = self.rng.choice(current.voters)
+        voters = [member for member in current.voters if member != chosen]
+        learner = msgspec.structs.replace(chosen, auto_promote=self.rng.random() < 0.7)
+        return self._change(voters, [*current.learners, learner], "member_demoted")
+
+    def promote(self) -> bool:
+        current = self._current()
+        if current is None or not current.learners or current.joint:
+            return False
+        chosen = self.rng.choice(current.learners)
+        learners = [member for member in current.learners if member != chosen]
+        return self._change([*current.voters, chosen], learners, "member_promoted")
+
+    def retire(self) -> bool:
+        """Switch off for good a server that is in no membership any more."""
+        in_play = {member.node_id for name in self.world.servers for member in self._known_members(name)}
+        for name, server in self.world.servers.items():
+            if name not in in_play and name not in self.retired and server.up:
+                self.retired.add(name)
+                server.crash("retired")
+                return True
+        return False
+
+    def _known_members(self, name: str) -> Iterable[Member]:
+        if name not in self.retired:
+            for _, membership in self.world.checker.memberships(name)[-2:]:
+                yield from (*membership.voters, *membership.outgoing, *membership.learners)
+
+
+KINDS: dict[str, Callable[[Faults], bool]] = {
+    function.__name__: function
+    for function in (
+        Faults.isolate,
+        Faults.split,
+        Faults.ring,
+        Faults.bridge,
+        Faults.deaf,
+        Faults.mute,
+        Faults.loss,
+        Faults.duplication,
+        Faults.delay,
+        Faults.unreachable,
+        Faults.crash,
+        Faults.crash_all,
+        Faults.crash_in_round,
+        Faults.pause,
+        Faults.clock_jump,
+        Faults.clock_freeze,
+        Faults.clock_drift,
+        Faults.failed_sync,
+        Faults.full_disk,
+        Faults.slow_disk,
+        Faults.flip_entry,
+        Faults.flip_snapshot,
+        Faults.flip_chunk,
+        Faults.wipe,
+        Faults.transfer,
+        Faults.snapshot,
+        Faults.add_learner,
+        Faults.remove_member,
+        Faults.remove_leader,
+        Faults.replace_member,
+        Faults.demote,
+        Faults.promote,
+        Faults.retire,
+    )
+}
