@@ -80,6 +80,12 @@ class SnapshotFailed(msgspec.Struct, frozen=True):
     last_index: int
 
 
+class SnapshotGone(msgspec.Struct, frozen=True):
+    """A chunk for that follower cannot be read: its snapshot has given way to a newer one. Begin anew with that."""
+
+    node_id: str
+
+
 class ReportUnreachable(msgspec.Struct, frozen=True):
     """The transport lost the connection to that peer; go back to probing it."""
 
@@ -96,5 +102,6 @@ Input = (
     | SnapshotWritten
     | SnapshotInstalled
     | SnapshotFailed
+    | SnapshotGone
     | ReportUnreachable
 )

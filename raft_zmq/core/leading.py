@@ -102,14 +102,32 @@ def _send_next(state: State, node_id: str, progress: Progress) -> None:
     prev_log_index = progress.next_index - 1
     prev_log_term = state.log.term_at(prev_log_index)
     if prev_log_term is None:
-        membership = configuration.membership_at(state, state.log.snapshot_index)
-        progress.become_snapshot(state.log.snapshot_index, state.log.snapshot_term, memberships.encode(membership))
-        state.report(SnapshotSendStarted(term=state.current_term, to=node_id, index=progress.snapshot_index))
+        _begin_snapshot(state, node_id, progress)
         _send_chunk(state, node_id, progress)
         return
     entries = tuple(state.log.batch(progress.next_index, state.config.append_bytes_max))
     _send_append(state, node_id, progress, prev_log_index, prev_log_term, entries)
     progress.sent_entries(entries[-1].index, sum(len(entry.data) for entry in entries), state.now_s)
+
+
+def _begin_snapshot(state: State, node_id: str, progress: Progress) -> None:
+    membership = configuration.membership_at(state, state.log.snapshot_index)
+    progress.become_snapshot(state.log.snapshot_index, state.log.snapshot_term, memberships.encode(membership))
+    state.report(SnapshotSendStarted(term=state.current_term, to=node_id, index=progress.snapshot_index))
+
+
+def offer_newer_snapshot(state: State) -> None:
+    """Followers that have nothing yet of the snapshot on its way get the new one; the others go on with the old."""
+    for node_id, progress in state.progress.items():
+        if progress.state is ProgressState.SNAPSHOT and progress.snapshot_offset == 0:
+            _begin_snapshot(state, node_id, progress)
+
+
+def snapshot_gone(state: State, node_id: str) -> None:
+    """The snapshot on its way to that follower can no longer be read: start over with what there is now."""
+    progress = state.progress.get(node_id)
+    if progress is not None and progress.state is ProgressState.SNAPSHOT:
+        progress.become_probe(progress.match_index + 1)
 
 
 def _send_chunk(state: State, node_id: str, progress: Progress) -> None:

@@ -61,6 +61,8 @@ class Raft:
                 following.snapshot_installed(state, last_index)
             case inputs.SnapshotFailed():
                 following.snapshot_failed(state)
+            case inputs.SnapshotGone(node_id):
+                leading.snapshot_gone(state, node_id)
             case inputs.ReportUnreachable(node_id):
                 leading.lost_connection(state, node_id)
 
@@ -234,6 +236,8 @@ class Raft:
         awaited = leading.snapshot_receivers_need_from(state)
         state.snapshot_bytes = total_bytes
         state.log.snapshot_written(index, term, min(keep_from, awaited))
+        if state.role is Role.LEADER:
+            leading.offer_newer_snapshot(state)
         configuration.forget_before(state, index)
 
     def _can_send(self) -> bool:

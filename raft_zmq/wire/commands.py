@@ -116,3 +116,10 @@ class AdvanceClock(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False
 
 
 Command = SessionCommand | OpenSession | AdvanceClock
+
+_CLIENT_TAGS = (SessionCommand.__struct_config__.tag, OpenSession.__struct_config__.tag)
+
+
+def is_from_client(command: bytes) -> bool:
+    """Whether a client may send that command, judged by its tag alone: AdvanceClock is the leader's own."""
+    return len(command) > 1 and command[0] & 0xF0 == 0x90 and command[1] in _CLIENT_TAGS

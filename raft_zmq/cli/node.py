@@ -1,0 +1,83 @@
+"""`raft-node`: one node of the cluster, from its settings to its last log line."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import click
+import msgspec
+
+from raft_zmq.core.errors import RaftLabError
+from raft_zmq.node import Node
+from raft_zmq.settings import Settings, load
+
+
+def _options(command: click.Command) -> click.Command:
+    """One flag for each field of Settings, with its description and default."""
+    for field in msgspec.structs.fields(Settings):
+        flag = "--" + field.name.replace("_", "-")
+        description = _description(field.type)
+        default = "" if field.default in ("", None) else f" [default: {_shown(field.default)}]"
+        command.params.append(
+            click.Option([flag, field.name], help=f"{description}{default}", metavar=_metavar(field.type), default=None)
+        )
+    return command
+
+
+def _description(type_: Any) -> str:
+    for part in get_args(type_)[1:] if get_origin(type_) is Annotated else ():
+        if isinstance(part, msgspec.Meta) and part.description:
+            return part.description
+    return ""
+
+
+def _metavar(type_: Any) -> str:
+    while get_origin(type_) is Annotated:
+        type_ = get_args(type_)[0]
+    choices = [str(choice) for choice in get_args(type_)]
+    return "|".join(choices) if choices else {bool: "true|false", str: "TEXT"}.get(type_, type_.__name__.upper())
+
+
+def _shown(default: object) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+@click.command(
+    name="raft-node",
+    context_settings={"max_content_width": 120},
+    help="Run one node of a Raft cluster.\n\nEvery setting may be a flag, a variable RAFT_… (RAFT_NODE_ID for --node-id) "
+    "or a line of the YAML file given by --config, in that order of precedence. Log lines are JSON on standard "
+    "output. SIGTERM hands over leadership and ends the node.",
+)
+@click.option(
+    "--config", "config", type=click.Path(path_type=Path), envvar="RAFT_CONFIG", help="YAML file of settings."
+)
+@click.version_option(package_name="raft-zmq")
+def run(config: Path | None, **flags: Any) -> None:
+    """Load the settings, run the node, and end with the exit code that says how it went."""
+    node = Node(load(flags, os.environ, config))
+    node.run()
+
+
+_options(run)
+
+
+def main() -> None:
+    """Entry point: any error of ours is one line on standard error, and its exit code (2: settings, 1: disk)."""
+    try:
+        run.main(prog_name="raft-node", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.Abort:
+        sys.exit(1)
+    except RaftLabError as error:
+        click.echo(f"raft-node: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,468 @@
+"""One node: the loop that waits for messages, steps the core, and does what the core has ready (core/__init__.py).
+
+Everything happens in one thread, the sync of the disk included: what comes in during one sync shares the next one, so
+the more there is to do the less each operation costs. Only snapshot files are written by a thread of their own, and
+HTTP is answered by one that asks this loop through the mailbox.
+"""
+
+import contextlib
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sized
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from raft_zmq.core import inputs
+from raft_zmq.core.errors import SettingsError, StorageError
+from raft_zmq.core.events import BecameLeader, Event, MembershipChanged, SteppedDown
+from raft_zmq.core.membership import Membership
+from raft_zmq.core.messages import InstallSnapshot, PeerMessage
+from raft_zmq.core.raft import Raft
+from raft_zmq.core.ready import Ready
+from raft_zmq.core.state import Role
+from raft_zmq.core.stored import Stored
+from raft_zmq.node import status
+from raft_zmq.node.mailbox import Mailbox
+from raft_zmq.node.requests import Caller, Requests
+from raft_zmq.node.snapshots import Snapshots
+from raft_zmq.observability import events
+from raft_zmq.observability.http import HttpServer
+from raft_zmq.observability.log import EventLog
+from raft_zmq.observability.metrics import Metrics
+from raft_zmq.settings import Settings, parse_members
+from raft_zmq.state_machine.clock import ClusterClock
+from raft_zmq.state_machine.interface import StateMachine
+from raft_zmq.state_machine.kv import KeyValueStore
+from raft_zmq.state_machine.replica import Replica
+from raft_zmq.storage.disk import Disk
+from raft_zmq.storage.errors import DiskFullError
+from raft_zmq.storage.storage import Storage
+from raft_zmq.transport import sockets
+from raft_zmq.transport.clients import ClientPort
+from raft_zmq.transport.counters import TransportCounters
+from raft_zmq.transport.faults import FaultShim
+from raft_zmq.transport.keys import KeyRing, load_node_keys
+from raft_zmq.transport.peers import PeerTransport
+from raft_zmq.transport.zap import ZapHandler
+from raft_zmq.wire import client_messages as wire
+
+STATUS_TIMEOUT_S = 1.0
+HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
+HOUSEKEEPING_S = 0.25
+GIL_SWITCH_S = 0.0005  # the snapshot's and the HTTP server's threads must not keep the loop waiting for long
+
+
+class Node:
+    """A node made from its settings; `run` returns when it has been told to stop.
+
+    `machine` is the state machine to replicate, the key-value store by default. `disk` is for tests that make the disk
+    fail. Raises SettingsError or StorageError, before anything listens, when the settings or the disk will not do.
+    """
+
+    def __init__(self, settings: Settings, machine: StateMachine | None = None, disk: Disk | None = None) -> None:
+        self.settings = settings
+        self._started_s = time.monotonic()
+        self._log = EventLog(settings.node_id, settings.log_level)
+        self._stopping = ""
+        self._handover_deadline_s = 0.0
+        self._closers = contextlib.ExitStack()
+        try:
+            self._open(machine or KeyValueStore(), disk)
+        except BaseException:
+            self._closers.close()
+            raise
+
+    def _open(self, machine: StateMachine, disk: Disk | None) -> None:
+        settings = self.settings
+        keys = _load_keys(settings)
+        self._storage = Storage.open(
+            settings.data_dir,
+            cluster_id=settings.cluster_id,
+            node_id=settings.node_id,
+            segment_bytes=settings.segment_bytes,
+            snapshot_chunk_bytes=settings.snapshot_chunk_bytes,
+            disk=disk,
+        )
+        self._closers.callback(self._storage.close)
+        self._machine = machine
+        self._replica = Replica(machine)
+        self._mailbox = Mailbox()
+        self._closers.callback(self._mailbox.close)
+        self._snapshots = Snapshots(
+            self._storage, self._replica, self._mailbox, self._snapshot_written, self._snapshot_failed
+        )
+        self._snapshots.restore()
+        now_s = time.monotonic()
+        config = settings.core_config(self._storage.identity.incarnation)
+        stored = _with_first_members(self._storage.stored, settings)
+        self._raft = Raft(config, stored, random.Random().uniform, now_s)
+        self._state = self._raft.state
+        self._requests = Requests(self._state, machine.query, self._step)
+        self._clock = ClusterClock(settings.session_ttl_s)
+        self._log_bytes_at_snapshot = 0
+        self._housekeeping_due_s = now_s
+        self._snapshot_callers: list[Caller] = []
+        self._open_network(keys)
+
+    def _open_network(self, keys: KeyRing | None) -> None:
+        settings = self.settings
+        self._counters = TransportCounters()
+        context = sockets.new_context()
+        self._closers.callback(context.term)
+        self._poller = zmq.Poller()
+        self._zap = ZapHandler(context, keys, self._counters) if keys is not None else None
+        if self._zap is not None:
+            self._closers.callback(self._zap.close)
+            self._poller.register(self._zap.socket, zmq.POLLIN)
+        self._clients = ClientPort(context, settings, keys, self._counters)
+        self._closers.callback(self._clients.close)
+        self._peers = PeerTransport(
+            context,
+            settings,
+            self._storage.identity.incarnation,
+            keys,
+            self._counters,
+            on_refused=self._peer_refused,
+            on_connection=self._peer_connection,
+        )
+        self._closers.callback(self._peers.close)
+        self._faults = FaultShim(self._peers)
+        for socket in (self._clients.socket, self._peers.socket):
+            self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._mailbox.socket, zmq.POLLIN)
+        self._metrics = Metrics(self._ask_status, lambda: msgspec.structs.asdict(self._counters))
+        self._http = HttpServer(settings.bind_host, settings.http_port, self._ask_status, self._metrics.render)
+        self._closers.callback(self._http.close)
+        self._addresses = {member.node_id: member for member in parse_members(settings.members)}
+        self._connect_members()
+
+    def run(self) -> None:
+        """Turn until SIGTERM or SIGINT; then hand over leadership, close everything and return.
+
+        Raises StorageError when the disk failed: nothing more may be promised (rule 25).
+        """
+        sys.setswitchinterval(GIL_SWITCH_S)
+        with self._signals(), self._closers:
+            self._http.start()
+            self._report_start()
+            try:
+                self._turn_until_stopped()
+            except StorageError as error:
+                self._log.emit(events.NodeStopped(reason=str(error)), self._state.current_term)
+                raise
+            self._log.emit(events.NodeStopped(reason=self._stopping), self._state.current_term)
+
+    def stop(self, reason: str) -> None:
+        """Make `run` end soon; from any thread or signal handler."""
+        self._stopping = reason
+        self._mailbox.wake()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        names = (signal.SIGTERM, signal.SIGINT)
+        former = {name: signal.signal(name, lambda number, _: self.stop(signal.Signals(number).name)) for name in names}
+        try:
+            yield
+        finally:
+            for name, handler in former.items():
+                signal.signal(name, handler)
+
+    def _report_start(self) -> None:
+        for repair in self._storage.repairs:
+            self._log.emit(
+                events.StorageRepaired(
+                    file=repair.file, offset=repair.offset, bytes=repair.bytes, reason=repair.reason
+                ),
+                self._state.current_term,
+            )
+        self._log.emit(
+            events.NodeStarted(
+                version=status.VERSION,
+                cluster_id=self.settings.cluster_id,
+                incarnation=self._storage.identity.incarnation,
+                members=self._state.membership.node_ids(),
+                last_log_index=self._state.log.last_index,
+                last_log_term=self._state.log.last_term,
+                snapshot_index=self._state.log.snapshot_index,
+            ),
+            self._state.current_term,
+        )
+
+    def _turn_until_stopped(self) -> None:
+        while not (self._stopping and self._may_stop()):
+            now_s = time.monotonic()
+            wake_at_s = min(self._raft.wake_at_s(), self._housekeeping_due_s, self._faults.next_release_s)
+            wait_ms = 0 if self._raft.has_ready() else max(0, int((wake_at_s - now_s) * 1000 + 0.999))
+            ready_sockets = dict(self._poller.poll(wait_ms))
+            self._take_in(ready_sockets)
+            self._do_what_is_ready()
+            self._send_answers()
+
+    def _may_stop(self) -> bool:
+        """A leader hands over first, so that the others need not find out by waiting (thesis 3.10)."""
+        now_s = time.monotonic()
+        if self._state.role is not Role.LEADER or len(self._state.membership.voters) == 1:
+            return True
+        if not self._handover_deadline_s:
+            self._handover_deadline_s = now_s + HANDOVER_S
+            self._step(inputs.TransferLeadership(0, ""))
+        return now_s >= self._handover_deadline_s or not (self._state.transfer or self._raft.has_ready())
+
+    def _take_in(self, ready_sockets: dict[object, int]) -> None:
+        """Step everything that has come; it shares one round of `ready`, and so one sync."""
+        if self._zap is not None and self._zap.socket in ready_sockets:
+            self._zap.handle()
+        if self._peers.socket in ready_sockets:
+            now_s = time.monotonic()
+            for sender, incarnation, message in self._faults.receive():
+                self._raft.step(now_s, inputs.Received(sender, incarnation, message))
+        if self._clients.socket in ready_sockets:
+            for caller, request in self._requests.receive(self._clients.receive()):
+                self._answer_here(caller, request)
+        if self._mailbox.socket.fileno() in ready_sockets:
+            self._mailbox.run_waiting()
+        now_s = time.monotonic()
+        if now_s >= self._raft.wake_at_s():
+            self._raft.step(now_s, inputs.Tick())
+        if now_s >= self._housekeeping_due_s:
+            self._keep_house(now_s)
+        if now_s >= self._faults.next_release_s:
+            self._faults.poll(now_s)
+
+    def _step(self, item: inputs.Input) -> None:
+        self._raft.step(time.monotonic(), item)
+
+    def _do_what_is_ready(self) -> None:
+        while self._raft.has_ready():
+            ready = self._raft.ready()
+            self._send(ready.messages)
+            self._send_chunks(ready)
+            self._write(ready)
+            self._send(ready.messages_after_sync)
+            self._tell_requests(ready)
+            self._apply(ready)
+            self._raft.advance()
+            for event in ready.events:
+                self._handle_event(event)
+            for chunk in ready.snapshot_chunks:
+                self._receive_chunk(chunk)
+
+    def _send(self, messages: list[tuple[str, PeerMessage]]) -> None:
+        if not messages:
+            return
+        by_peer: dict[str, list[PeerMessage]] = {}
+        for to, message in messages:
+            by_peer.setdefault(to, []).append(message)
+        for to, batch in by_peer.items():
+            self._faults.send(to, batch)
+
+    def _send_chunks(self, ready: Ready) -> None:
+        for outgoing in ready.snapshot_sends:
+            to, message = outgoing
+            assert isinstance(message, InstallSnapshot)
+            filled = self._storage.fill_chunk(message)
+            if filled is None:
+                self._step(inputs.SnapshotGone(to))
+            else:
+                self._faults.send(to, [filled])
+
+    def _write(self, ready: Ready) -> None:
+        if not (ready.hard_state or ready.base_membership or ready.entries or ready.reset_log_to):
+            return
+        self._storage.write(ready.hard_state, ready.base_membership, ready.entries, ready.reset_log_to)
+        begun_s = time.monotonic()
+        self._storage.sync()
+        sync_s = time.monotonic() - begun_s
+        self._metrics.sync_s.observe(sync_s)
+        if sync_s > self.settings.slow_disk_s:
+            self._log.emit(events.SlowDisk(sync_s=sync_s, limit_s=self.settings.slow_disk_s), self._state.current_term)
+
+    def _tell_requests(self, ready: Ready) -> None:
+        for accepted in ready.accepted:
+            self._requests.accepted(accepted)
+        for refused in ready.refused:
+            self._requests.refused(refused)
+        for granted in ready.reads:
+            self._requests.read_granted(granted, self._replica.last_applied)
+        for done in ready.transfers:
+            self._requests.transferred(done)
+
+    def _apply(self, ready: Ready) -> None:
+        if not ready.committed:
+            return
+        results = self._replica.apply(ready.committed)
+        self._requests.applied(ready.committed, results, self._replica.last_applied)
+        for checkpoint in self._replica.checkpoints:
+            self._log.emit(
+                events.Applied(index=checkpoint.index, entry_term=checkpoint.term, digest=checkpoint.digest),
+                self._state.current_term,
+            )
+        self._replica.checkpoints.clear()
+
+    def _handle_event(self, event: Event) -> None:
+        self._log.emit(event)
+        if isinstance(event, MembershipChanged):
+            self._connect_members()
+        elif isinstance(event, SteppedDown):
+            self._requests.leadership_lost()
+        elif isinstance(event, BecameLeader):
+            self._clock.restart(time.monotonic())
+
+    def _connect_members(self) -> None:
+        """Reach everyone in the configuration; before there is one, the addresses in the settings."""
+        membership = self._state.membership
+        members = {**self._addresses}
+        for member in (*membership.outgoing, *membership.learners, *membership.voters):
+            if member.peer_address:
+                members[member.node_id] = member
+        wanted = {*membership.node_ids(), *self._state.departing} or set(members)
+        self._peers.set_members([members[node_id] for node_id in sorted(wanted) if node_id in members])
+
+    def _receive_chunk(self, chunk: InstallSnapshot) -> None:
+        installed, why_not = self._snapshots.receive(chunk)
+        if why_not:
+            self._log.message("warning", why_not, self._state.current_term)
+            self._step(inputs.SnapshotFailed(chunk.last_index))
+        if not installed:
+            return
+        self._step(inputs.SnapshotInstalled(chunk.last_index))
+        self._log.emit(
+            events.SnapshotInstalled(
+                index=chunk.last_index,
+                entry_term=chunk.last_term,
+                digest=self._replica.digest,
+                total_bytes=chunk.total_bytes,
+            ),
+            self._state.current_term,
+        )
+
+    def _keep_house(self, now_s: float) -> None:
+        """What has to be looked after some times a second, but not for each message."""
+        self._housekeeping_due_s = now_s + HOUSEKEEPING_S
+        self._peers.check_connections(now_s)
+        if self._storage.wal_bytes - self._log_bytes_at_snapshot > self.settings.snapshot_log_bytes:
+            self._begin_snapshot()
+        if self._state.role is Role.LEADER:
+            advance = self._clock.due(now_s, self._replica.cluster_time_ms, self._replica.sessions)
+            if advance is not None:
+                self._requests.propose_internally(msgspec.msgpack.encode(advance))
+
+    def _begin_snapshot(self) -> None:
+        applied = self._replica.last_applied
+        if not self._snapshots.under_way and applied > self._state.log.snapshot_index:
+            self._snapshots.begin(self._raft.membership_at(applied))
+
+    def _snapshot_written(self, taken: events.SnapshotTaken) -> None:
+        """The snapshot is on disk: only now may the log before it go (rule 28)."""
+        self._step(inputs.SnapshotWritten(taken.index, taken.entry_term, taken.total_bytes))
+        self._storage.compact(self._state.log.first_index)
+        self._log_bytes_at_snapshot = self._storage.wal_bytes
+        self._metrics.counters.snapshots += 1
+        self._log.emit(taken, self._state.current_term)
+        for caller in self._snapshot_callers:
+            self._requests.done(caller, taken.index)
+        self._snapshot_callers.clear()
+
+    def _snapshot_failed(self, error: StorageError) -> None:
+        """Without room for a snapshot the node goes on with its log; any other failure of the disk ends it."""
+        if not isinstance(error, DiskFullError):
+            raise error
+        self._log.message("error", str(error), self._state.current_term)
+        for caller in self._snapshot_callers:
+            self._requests.refuse(caller, "not_ready", str(error))
+        self._snapshot_callers.clear()
+
+    def _answer_here(self, caller: Caller, request: wire.Request) -> None:
+        """Requests that are about this node, or that an administrator gives."""
+        match request:
+            case wire.Status():
+                self._requests.done(caller, self.status())
+            case wire.LogRange(_, first_index, limit):
+                self._requests.done(caller, status.log_range(self._state, first_index, limit))
+            case wire.ChangeMembers():
+                self._requests.change_members(caller, request)
+            case wire.Transfer(_, target):
+                self._requests.transfer(caller, target)
+            case wire.TakeSnapshot():
+                self._take_snapshot(caller)
+            case wire.InjectFault():
+                self._inject_fault(caller, request)
+
+    def _take_snapshot(self, caller: Caller) -> None:
+        if self._replica.last_applied == self._state.log.snapshot_index:
+            self._requests.done(caller, self._state.log.snapshot_index)
+            return
+        self._snapshot_callers.append(caller)
+        self._begin_snapshot()
+
+    def _inject_fault(self, caller: Caller, request: wire.InjectFault) -> None:
+        if not self.settings.fault_injection:
+            self._requests.refuse(
+                caller, "not_allowed", "expected a node with fault_injection on, found it off; see RAFT_FAULT_INJECTION"
+            )
+            return
+        if request.kind == "clear":
+            self._faults.clear()
+            self._log.emit(events.FaultCleared(), self._state.current_term)
+        else:
+            try:
+                self._faults.apply(request.kind, request.peers, request.share, request.seconds)
+            except SettingsError as error:
+                self._requests.refuse(caller, "invalid", str(error))
+                return
+            self._log.emit(
+                events.FaultInjected(
+                    kind=request.kind, peers=request.peers, share=request.share, seconds=request.seconds
+                ),
+                self._state.current_term,
+            )
+        self._requests.done(caller, None)
+
+    def _send_answers(self) -> None:
+        for routing_id, answers in self._requests.take_answers().items():
+            self._clients.send(routing_id, answers)
+
+    def status(self) -> wire.NodeStatus:
+        """The node's state; only for the loop's own thread."""
+        return status.node_status(
+            self._state,
+            cluster_id=self.settings.cluster_id,
+            digest=self._replica.digest,
+            sessions=self._replica.sessions,
+            keys=len(self._machine) if isinstance(self._machine, Sized) else 0,
+            wal_bytes=self._storage.wal_bytes,
+            uptime_s=time.monotonic() - self._started_s,
+        )
+
+    def _ask_status(self) -> wire.NodeStatus:
+        """The same from another thread; raises TimeoutError when the loop does not turn."""
+        return self._mailbox.call(self.status, STATUS_TIMEOUT_S)
+
+    def _peer_refused(self, peer: str, reason: str) -> None:
+        self._log.emit(events.PeerRefused(peer=peer, address="", reason=reason, count=1), self._state.current_term)
+
+    def _peer_connection(self, peer: str, connected: bool) -> None:
+        member = self._state.membership.member(peer) or self._addresses.get(peer)
+        kind = events.PeerConnected if connected else events.PeerLost
+        address = member.peer_address if member is not None else ""
+        self._log.emit(kind(peer=peer, address=address), self._state.current_term)
+        if not connected:
+            self._step(inputs.ReportUnreachable(peer))
+
+
+def _load_keys(settings: Settings) -> KeyRing | None:
+    if settings.auth == "none":
+        return None
+    return KeyRing(load_node_keys(Path(settings.keys_dir), settings.node_id))
+
+
+def _with_first_members(stored: Stored, settings: Settings) -> Stored:
+    """A disk that has never seen a cluster starts with the members that the settings name."""
+    blank = not stored.base_membership.voters and not stored.snapshot_index and not stored.entries
+    if not blank or settings.join:
+        return stored
+    return msgspec.structs.replace(stored, base_membership=Membership(voters=settings.first_members()))

@@ -1,0 +1,232 @@
+"""Between clients and the core: requests become inputs, and what the core decides becomes answers.
+
+All writes that came in during one turn of the loop are one proposal, and all reads one round of confirmation. Answers
+gather here until the end of the turn, so that each client gets one message.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from raft_zmq.core import inputs
+from raft_zmq.core import membership as memberships
+from raft_zmq.core.membership import Member, Membership
+from raft_zmq.core.messages import Entry, EntryKind
+from raft_zmq.core.ready import Accepted, ReadGranted, Refused, TransferDone
+from raft_zmq.core.state import State
+from raft_zmq.state_machine.replica import SESSION_EXPIRED
+from raft_zmq.transport.clients import Batch
+from raft_zmq.wire import client_messages as wire
+from raft_zmq.wire.commands import is_from_client
+
+RETRY_AFTER_S = 0.05
+_BUSY_REASONS = ("busy", "transferring")
+encode = msgspec.msgpack.Encoder().encode
+
+
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """Who waits for an answer: a connection, and the client's number for the request."""
+
+    routing_id: bytes
+    request_id: int
+
+
+class Requests:
+    """The requests under way on this node. `step` hands an input to the core."""
+
+    def __init__(self, state: State, query: Callable[[bytes], bytes], step: Callable[[inputs.Input], None]) -> None:
+        self._state = state
+        self._query = query
+        self._step = step
+        self._next_ticket = 1
+        self._answers: dict[bytes, list[wire.Answer]] = {}
+        self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
+        self._written: dict[int, Caller] = {}  # by log index, until committed
+        self._reads: dict[int, list[tuple[Caller, bytes]]] = {}  # by ticket, until granted or refused
+        self._reads_to_apply: deque[tuple[int, list[tuple[Caller, bytes]]]] = deque()  # granted, by read index
+        self._changes: dict[int, Caller] = {}  # by ticket, until accepted or refused
+        self._changing: dict[int, Caller] = {}  # by log index, until the final configuration is committed
+        self._transfers: dict[int, Caller] = {}  # by ticket
+
+    def receive(self, batches: Iterable[Batch]) -> list[tuple[Caller, wire.Request]]:
+        """Take in a turn's requests; returns those that are about this very node, for the loop to answer."""
+        writes: list[Caller] = []
+        commands: list[bytes] = []
+        reads: list[tuple[Caller, bytes]] = []
+        others: list[tuple[Caller, wire.Request]] = []
+        for routing_id, _user, requests in batches:
+            for request in requests:
+                caller = Caller(routing_id, request.request_id)
+                kind = type(request)
+                if kind is wire.Write:
+                    self._take_write(caller, request.command, writes, commands)  # type: ignore[union-attr]
+                elif kind is wire.Read:
+                    reads.append((caller, request.query))  # type: ignore[union-attr]
+                else:
+                    others.append((caller, request))
+        if writes:
+            self._propose(writes, commands)
+        if reads:
+            ticket = self._ticket()
+            self._reads[ticket] = reads
+            self._step(inputs.Read(ticket))
+        return others
+
+    def _take_write(self, caller: Caller, command: bytes, writes: list[Caller], commands: list[bytes]) -> None:
+        if is_from_client(command):
+            writes.append(caller)
+            commands.append(command)
+        else:
+            self.refuse(
+                caller, "invalid", "expected an encoded SessionCommand or OpenSession; see docs/wire-protocol.md"
+            )
+
+    def _propose(self, writes: list[Caller], commands: list[bytes]) -> None:
+        ticket = self._ticket()
+        self._proposals[ticket] = writes
+        self._step(inputs.Propose(ticket, commands))
+
+    def propose_internally(self, command: bytes) -> None:
+        """Put the leader's own command through the log; nobody waits for its outcome."""
+        ticket = self._ticket()
+        self._proposals[ticket] = []
+        self._step(inputs.Propose(ticket, [command]))
+
+    def change_members(self, caller: Caller, request: wire.ChangeMembers) -> None:
+        """Turn additions, promotions and removals into the membership that is wanted."""
+        membership = self._state.membership
+        unknown = [name for name in (*request.promote, *request.remove) if membership.member(name) is None]
+        if unknown:
+            found = ", ".join(unknown)
+            self.refuse(caller, "invalid", f"expected names of members, found {found}; see `raftctl members list`")
+            return
+        voters, learners = _wanted(membership, request)
+        ticket = self._ticket()
+        self._changes[ticket] = caller
+        self._step(inputs.ChangeMembership(ticket, voters, learners))
+
+    def transfer(self, caller: Caller, target: str) -> None:
+        """Hand leadership over."""
+        ticket = self._ticket()
+        self._transfers[ticket] = caller
+        self._step(inputs.TransferLeadership(ticket, target))
+
+    def accepted(self, accepted: Accepted) -> None:
+        """The core has appended what was proposed: from now on the answer hangs on the log."""
+        for offset, caller in enumerate(self._proposals.pop(accepted.ticket, ())):
+            self._written[accepted.first_index + offset] = caller
+        if (changer := self._changes.pop(accepted.ticket, None)) is not None:
+            self._changing[accepted.first_index] = changer
+
+    def refused(self, refused: Refused) -> None:
+        """The core has left no trace of the request: say where to go, when to come again, or why not."""
+        callers = [*self._proposals.pop(refused.ticket, ())]
+        callers += [caller for caller, _ in self._reads.pop(refused.ticket, ())]
+        callers += [
+            waiting.pop(refused.ticket) for waiting in (self._changes, self._transfers) if refused.ticket in waiting
+        ]
+        for caller in callers:
+            if refused.reason == "not_leader":
+                self.redirect(caller)
+            elif refused.reason in _BUSY_REASONS:
+                self.answer(caller, wire.Busy(caller.request_id, RETRY_AFTER_S))
+            else:
+                self.refuse(caller, refused.reason, refused.detail)
+
+    def read_granted(self, granted: ReadGranted, last_applied: int) -> None:
+        """The reads may be served once the read index is applied (rule 18)."""
+        reads = self._reads.pop(granted.ticket)
+        if granted.read_index <= last_applied:
+            self._serve(reads)
+        else:
+            self._reads_to_apply.append((granted.read_index, reads))
+
+    def transferred(self, done: TransferDone) -> None:
+        """A transfer has ended."""
+        caller = self._transfers.pop(done.ticket, None)
+        if caller is None:
+            return
+        if done.leader_id:
+            self.done(caller, done.leader_id)
+        else:
+            self.refuse(caller, "not_ready", "expected the target to take over in time, and it did not; it may lag")
+
+    def applied(self, entries: Sequence[Entry], results: Sequence[bytes | None], last_applied: int) -> None:
+        """Entries are committed and applied: answer their writers, and the reads that waited for them."""
+        written = self._written
+        for entry, result in zip(entries, results, strict=True):
+            if written and result is not None:
+                caller = written.pop(entry.index, None)
+                if caller is not None:
+                    self._answer_write(caller, result)
+            elif entry.kind == EntryKind.CONFIGURATION and self._changing:
+                self._configuration_committed(entry)
+        while self._reads_to_apply and self._reads_to_apply[0][0] <= last_applied:
+            self._serve(self._reads_to_apply.popleft()[1])
+
+    def leadership_lost(self) -> None:
+        """Whatever was in the log may yet be committed by the next leader: nobody knows (rule 24)."""
+        waiting = [*self._written.values(), *self._changing.values()]
+        self._written.clear()
+        self._changing.clear()
+        for caller in waiting:
+            self.answer(caller, wire.Unknown(caller.request_id, "leadership was lost before the entry was committed"))
+
+    def redirect(self, caller: Caller) -> None:
+        """Name the leader, if there is one."""
+        leader = self._state.membership.member(self._state.leader_id) if self._state.leader_id else None
+        if leader is None:
+            self.answer(caller, wire.Redirect(caller.request_id, "", ""))
+        else:
+            self.answer(caller, wire.Redirect(caller.request_id, leader.node_id, leader.client_address))
+
+    def refuse(self, caller: Caller, kind: str, message: str) -> None:
+        """Say that asking again will not help."""
+        self.answer(caller, wire.Refused(caller.request_id, kind, message))
+
+    def done(self, caller: Caller, result: object) -> None:
+        """Say that it is done, and what came of it."""
+        self.answer(caller, wire.Done(caller.request_id, encode(result)))
+
+    def answer(self, caller: Caller, answer: wire.Answer) -> None:
+        """Put an answer with the others for that client."""
+        self._answers.setdefault(caller.routing_id, []).append(answer)
+
+    def take_answers(self) -> dict[bytes, list[wire.Answer]]:
+        """The answers of this turn, by connection."""
+        answers, self._answers = self._answers, {}
+        return answers
+
+    @property
+    def under_way(self) -> int:
+        """How many writes wait for their commit."""
+        return len(self._written)
+
+    def _ticket(self) -> int:
+        self._next_ticket += 1
+        return self._next_ticket
+
+    def _serve(self, reads: list[tuple[Caller, bytes]]) -> None:
+        for caller, query in reads:
+            self.answer(caller, wire.Done(caller.request_id, self._query(query)))
+
+    def _answer_write(self, caller: Caller, result: bytes) -> None:
+        if result == SESSION_EXPIRED:
+            self.refuse(caller, "session_expired", "expected a live session; open a new one")
+        else:
+            self.answer(caller, wire.Done(caller.request_id, result))
+
+    def _configuration_committed(self, entry: Entry) -> None:
+        if memberships.decode(entry.data).joint:
+            return
+        for index in [index for index in self._changing if index <= entry.index]:
+            self.done(self._changing.pop(index), None)
+
+
+def _wanted(membership: Membership, request: wire.ChangeMembers) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
+    """The voters and learners that the request makes of a membership."""
+    promoted = [member for member in membership.learners if member.node_id in request.promote]
+    stays = [member for member in membership.learners if member.node_id not in (*request.promote, *request.remove)]
+    voters = [member for member in membership.voters if member.node_id not in request.remove]
+    return (*voters, *promoted), (*stays, *request.add)
