@@ -91,10 +91,14 @@ def needs_lookup(address: str) -> bool:
 
 
 def bind(socket: Socket, host: str, port: int, setting: str) -> None:
-    """Listen on host:port ("*" is every interface); raises SettingsError naming the setting when that cannot be."""
+    """Listen on host:port ("*" is every interface).
+
+    When that cannot be, closes the socket and raises SettingsError naming the setting.
+    """
     try:
         socket.bind(f"tcp://{host}:{port}")
     except zmq.ZMQError as error:
+        socket.close(linger=0)
         variable = f"RAFT_{setting.upper()}"
         if error.errno == errno.EADDRINUSE:
             found = f"{setting}: expected a free port, found {port} in use on {host}"

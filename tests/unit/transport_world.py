@@ -1,0 +1,138 @@
+"""Real nodes' transports on loopback, each with a context of its own, turned by the test."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import zmq
+
+from raft_zmq.core.membership import Member
+from raft_zmq.core.messages import AppendReply, PeerMessage
+from raft_zmq.settings import Settings
+from raft_zmq.transport import keys, sockets
+from raft_zmq.transport.clients import Batch, ClientPort
+from raft_zmq.transport.counters import TransportCounters
+from raft_zmq.transport.dealer import ClientConnection
+from raft_zmq.transport.peers import Delivery, PeerTransport
+from raft_zmq.transport.zap import ZapHandler
+
+DEADLINE_S = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def reply(number: int) -> PeerMessage:
+    """A small message that can be told from others by its number."""
+    return AppendReply(term=1, ok=True, match_index=number, prev_log_index=0, hint_index=0, hint_term=0, read_token=0)
+
+
+def number_of(message: PeerMessage) -> int:
+    assert isinstance(message, AppendReply)
+    return message.match_index
+
+
+class Node:
+    """The transport side of one node, and all that it has seen."""
+
+    def __init__(
+        self,
+        node_id: str,
+        keys_dir: Path | None,
+        *,
+        peer_port: int = 0,
+        client_port: int = 0,
+        cluster_id: str = "raft",
+        frame_bytes_max: int = 1 << 20,
+    ) -> None:
+        self.settings = Settings(
+            node_id=node_id,
+            cluster_id=cluster_id,
+            bind_host="127.0.0.1",
+            peer_port=peer_port or free_port(),
+            client_port=client_port or free_port(),
+            auth="curve" if keys_dir else "none",
+            frame_bytes_max=frame_bytes_max,
+        )
+        self.context = sockets.new_context()
+        self.counters = TransportCounters()
+        self.received: list[Delivery] = []
+        self.batches: list[Batch] = []
+        self.refused: list[tuple[str, str]] = []
+        self.connections: list[tuple[str, bool]] = []
+        self.ring = keys.KeyRing(keys.load_node_keys(keys_dir, node_id)) if keys_dir else None
+        self.zap = ZapHandler(self.context, self.ring, self.counters) if self.ring else None
+        self.transport = PeerTransport(
+            self.context,
+            self.settings,
+            f"incarnation-{node_id}",
+            self.ring,
+            self.counters,
+            on_refused=lambda peer, reason: self.refused.append((peer, reason)),
+            on_connection=lambda peer, connected: self.connections.append((peer, connected)),
+        )
+        self.port = ClientPort(self.context, self.settings, self.ring, self.counters)
+        self.poller = zmq.Poller()
+        for polled in (self.transport.socket, self.port.socket, *([self.zap.socket] if self.zap else [])):
+            self.poller.register(polled, zmq.POLLIN)
+
+    @property
+    def member(self) -> Member:
+        host = self.settings.bind_host
+        return Member(self.settings.node_id, f"{host}:{self.settings.peer_port}", f"{host}:{self.settings.client_port}")
+
+    def turn(self) -> None:
+        """One round of the loop; waits a moment when nothing is there."""
+        self.poller.poll(2)
+        if self.zap:
+            self.zap.handle()
+        self.transport.check_connections(time.monotonic())
+        self.received += self.transport.receive()
+        self.batches += self.port.receive()
+
+    def connected_to(self, node_id: str) -> bool:
+        return [state for peer, state in self.connections if peer == node_id][-1:] == [True]
+
+    def numbers(self) -> list[int]:
+        return [number_of(message) for _, _, message in self.received]
+
+    def close(self) -> None:
+        self.transport.close()
+        self.port.close()
+        if self.zap:
+            self.zap.close()
+        self.context.destroy(linger=0)
+
+
+def until(condition: Callable[[], object], *nodes: Node) -> None:
+    """Turn the nodes until the condition holds."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {DEADLINE_S} s"
+        for node in nodes:
+            node.turn()
+
+
+def connect_all(*nodes: Node) -> None:
+    """Make the nodes members of one cluster, and wait until each has its connections."""
+    for node in nodes:
+        node.transport.set_members(other.member for other in nodes)
+    ids = {node.settings.node_id for node in nodes}
+    for node in nodes:
+        until(lambda n=node: all(n.connected_to(peer) for peer in ids - {n.settings.node_id}), *nodes)
+
+
+@contextlib.contextmanager
+def client_of(node: Node, client_keys: keys.ClientKeys | None, cluster_id: str = "raft") -> Iterator[ClientConnection]:
+    context = zmq.Context()
+    connection = ClientConnection(node.member.client_address, client_keys, cluster_id, context=context)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        context.destroy(linger=0)
