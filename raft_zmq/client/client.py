@@ -13,11 +13,12 @@ from typing import TypeVar
 import msgspec
 
 from raft_zmq.client.calls import Call
-from raft_zmq.client.config import ClientConfig
+from raft_zmq.client.config import ClientConfig, parse_endpoint
 from raft_zmq.client.engine import Engine
 from raft_zmq.client.errors import OperationError, RefusedError
 from raft_zmq.client.session import Session, opening
-from raft_zmq.core.errors import OutcomeUnknownError, PeerError
+from raft_zmq.client.survey import DEFAULT_SURVEY_S, Survey, Surveyed
+from raft_zmq.core.errors import OutcomeUnknownError, PeerError, SettingsError
 from raft_zmq.core.membership import Member
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.wire.client_messages import (
@@ -185,12 +186,27 @@ class RaftClient:
             timeout_s,
         )
 
-    def addresses(self, *, timeout_s: float | None = None) -> dict[str, str]:
-        """Where every member answers clients, by node id: as the leader says, and as configured where that differs."""
-        status = self.status(timeout_s=timeout_s)
-        resolve = self.engine.belief.resolve
-        members = sorted({*status.voters, *status.outgoing, *status.learners})
-        return {node_id: resolve(node_id, status.client_addresses.get(node_id, "")) for node_id in members}
+    def survey(self, *, timeout_s: float = DEFAULT_SURVEY_S) -> list[Surveyed]:
+        """The state of every node that is known or that another names; those that do not answer in time say None."""
+        return Survey(self.engine, timeout_s).run()
+
+    def address_of(self, node: str, *, timeout_s: float = DEFAULT_SURVEY_S) -> str:
+        """Where that node answers: given as "host:port", as an id, or as "" for the leader."""
+        if not node:
+            return self.find_leader()
+        if ":" in node:
+            return parse_endpoint(node).address
+        address = self.engine.belief.resolve(node, "")
+        if address:
+            return address
+        nodes = self.survey(timeout_s=timeout_s)
+        for found in nodes:
+            if found.node_id == node:
+                return found.address
+        names = ", ".join(found.name for found in nodes)
+        raise SettingsError(
+            f"node: expected one of {names}, or host:port, found {node!r}. `raftctl status` lists them."
+        )
 
     # The cluster
 

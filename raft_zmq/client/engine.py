@@ -311,11 +311,13 @@ class Engine:
         self._probing.discard(call.address)
         before = self.belief.leader
         try:
-            if call.error is not None:
-                raise call.error
-            self.belief.heard(call.address, _decode_status(call.body))
-        except (RaftLabError, msgspec.MsgspecError):
+            status = None if call.error else _decode_status(call.body)
+        except msgspec.MsgspecError:
+            status = None
+        if status is None:
             self.belief.heard_nothing(call.address)
+        else:
+            self.belief.heard(call.address, status)
         if self.belief.leader is not before:
             self._send_again(lambda call: not call.address and call.leader is not self.belief.leader)
 

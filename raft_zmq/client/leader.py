@@ -34,7 +34,7 @@ class LeaderBelief:
     """Who leads, as far as this client knows; `leader` is None while it knows of none."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        self._endpoints = tuple(endpoints)
+        self.endpoints = tuple(endpoints)
         self._address_of = {endpoint.node_id: endpoint.address for endpoint in endpoints if endpoint.node_id}
         self._words: dict[str, str] = {}
         self._refusals: dict[str, str] = {}
@@ -46,7 +46,7 @@ class LeaderBelief:
 
     def addresses(self) -> list[str]:
         """Everyone worth asking: the configured endpoints, and the leader if it is none of them."""
-        known = [endpoint.address for endpoint in self._endpoints]
+        known = [endpoint.address for endpoint in self.endpoints]
         last = self.leader or self._doubted
         if last and last.address not in known:
             known.append(last.address)
@@ -117,7 +117,7 @@ class LeaderBelief:
 
     def account(self) -> str:
         """What each node last said, for an error message."""
-        names = {endpoint.address: str(endpoint) for endpoint in self._endpoints}
+        names = {endpoint.address: str(endpoint) for endpoint in self.endpoints}
         words = {**self._words, **self._refusals}
         return "; ".join(f"{names.get(place, place)}: {words.get(place, 'no answer')}" for place in self.addresses())
 

@@ -1,0 +1,68 @@
+"""`raftctl top`: every node's state, live."""
+
+import time
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from raft_zmq.cli.context import Control, console, pass_control
+from raft_zmq.cli.tables import nodes_table
+from raft_zmq.client.client import RaftClient
+from raft_zmq.client.survey import Surveyed
+
+
+@click.command()
+@click.option("--interval-s", type=click.FloatRange(0.1, 60), default=1.0, help="Time between two looks.")
+@click.option("--rounds", type=click.IntRange(1), help="End after so many looks; left out, Ctrl-C ends it.")
+@pass_control
+def top(control: Control, interval_s: float, rounds: int | None) -> None:
+    """Show the state of every node, live.
+
+    The headline says who leads and how many entries a second are committed.
+    """
+    client = control.client()
+    screen = console()
+    rate = CommitRate()
+    done = 0
+    with Live(console=screen, auto_refresh=False, screen=screen.is_terminal and rounds is None) as live:
+        while rounds is None or done < rounds:
+            started_s = time.monotonic()
+            nodes = client.survey(timeout_s=min(interval_s, 1.0))
+            live.update(view(nodes, rate.of(nodes, started_s)), refresh=True)
+            done += 1
+            if done != rounds:
+                rest_until(client, started_s + interval_s)
+
+
+def rest_until(client: RaftClient, moment_s: float) -> None:
+    """Wait, and take in late answers meanwhile."""
+    while (left_s := moment_s - time.monotonic()) > 0:
+        client.engine.turn(left_s)
+
+
+class CommitRate:
+    """How fast the highest commit index grows."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int] | None = None
+
+    def of(self, nodes: list[Surveyed], now_s: float) -> float | None:
+        """Entries a second since the last look; None at the first one or when nobody answers."""
+        commit_index = max((node.status.commit_index for node in nodes if node.status), default=None)
+        before, self._last = self._last, None if commit_index is None else (now_s, commit_index)
+        if before is None or commit_index is None:
+            return None
+        return max(0, commit_index - before[1]) / (now_s - before[0])
+
+
+def view(nodes: list[Surveyed], entries_per_s: float | None) -> Group:
+    """The picture: a headline and the table."""
+    leaders = [node for node in nodes if node.status and node.status.role == "leader"]
+    answering = sum(node.status is not None for node in nodes)
+    leader = max(leaders, key=lambda node: node.status.term if node.status else 0, default=None)
+    led = f"{leader.name} leads term {leader.status.term}" if leader and leader.status else "no leader"
+    speed = "" if entries_per_s is None else f", {entries_per_s:,.0f} entries/s"
+    headline = Text(f"{answering} of {len(nodes)} nodes answer, {led}{speed}", style="bold")
+    return Group(headline, Text(), nodes_table(nodes))

@@ -1,0 +1,39 @@
+"""How a command ends: any error of ours is one line on standard error, and its exit code."""
+
+import os
+import sys
+
+import click
+
+from raft_zmq.core.errors import RaftLabError
+
+DONE, NOT_SO, BAD_USAGE, NO_ANSWER = range(4)
+
+
+class NotSoError(RaftLabError):
+    """The thing asked about is not so: a compare that fails, a key that is not there."""
+
+    exit_code = NOT_SO
+
+
+def run(command: click.Command, program: str) -> None:
+    """Run it and exit: 0 done, 1 the thing asked about is not so, 2 bad usage or configuration, 3 no answer in time."""
+    try:
+        command.main(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+        code = DONE
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.exceptions.Exit as stopped:
+        code = stopped.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python's own flush at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = NOT_SO
+    except RaftLabError as error:
+        click.echo(f"{program}: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code)
