@@ -98,7 +98,7 @@ def _decode(path: Path, text: bytes) -> Identity:
                 "wrote it, or one that knows it."
             )
         identity = msgspec.convert(fields, Identity)
-    except msgspec.DecodeError as error:  # ValidationError is one of them
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of them
         raise CorruptionError(path, 0, f"expected the identity that a node wrote, found: {error}") from error
     if fields.get("crc32") != _checksum(identity):
         raise CorruptionError(

@@ -179,5 +179,5 @@ def _feed(replay: Replay, path: Path, offset: int, record: Record) -> None:
 def _decode(path: Path, offset: int, frame: Frame) -> Record:
     try:
         return decode(frame.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptionError(path, offset, f"expected a record's fields, found: {error}") from error

@@ -136,7 +136,7 @@ class SnapshotReader:
     def _decode_meta(self) -> SnapshotMeta:
         try:
             return msgspec.msgpack.decode(self._first.data, type=SnapshotMeta)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise CorruptionError(self.path, 0, f"expected what the snapshot is of, found: {error}") from error
 
     def _check_length(self) -> None:
