@@ -70,6 +70,9 @@ def _heartbeat(state: State, node_id: str, progress: Progress) -> None:
         term = state.log.term_at(progress.next_index - 1)
         if term is not None:
             prev_log_index, prev_log_term = progress.next_index - 1, term
+        elif progress.state is ProgressState.REPLICATE:
+            # A follower that answers nothing has been overtaken by the compaction: look for it anew, with a snapshot.
+            progress.become_probe(progress.match_index + 1)
     _send_append(state, node_id, progress, prev_log_index, prev_log_term, ())
 
 
