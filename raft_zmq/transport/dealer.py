@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from raft_zmq.core.errors import PeerError
+from raft_zmq.core.errors import PeerError, SettingsError
 from raft_zmq.transport import sockets
 from raft_zmq.transport.keys import ClientKeys
 from raft_zmq.transport.monitor import ConnectionMonitor
@@ -46,7 +46,7 @@ class ClientConnection:
             sockets.use_curve(self.socket, keys.own, keys.server_public)
         try:
             sockets.connect(self.socket, address)
-        except Exception:
+        except SettingsError:
             self.close()
             raise
 

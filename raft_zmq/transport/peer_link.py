@@ -2,6 +2,7 @@
 
 import zmq
 
+from raft_zmq.core.errors import SettingsError
 from raft_zmq.transport import sockets
 from raft_zmq.transport.keys import KeyPair
 from raft_zmq.transport.monitor import Change, ConnectionMonitor
@@ -76,4 +77,8 @@ class PeerLink:
             own, server_public = self._curve
             sockets.use_curve(self._socket, own, server_public)
         self._monitor = ConnectionMonitor(self._socket)
-        sockets.connect(self._socket, self.address)
+        try:
+            sockets.connect(self._socket, self.address)
+        except SettingsError:
+            self.close()
+            raise

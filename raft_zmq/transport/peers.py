@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
-from raft_zmq.core.errors import PeerError
+from raft_zmq.core.errors import PeerError, RaftLabError, SettingsError
 from raft_zmq.core.membership import Member
 from raft_zmq.core.messages import PeerMessage
 from raft_zmq.settings import Settings
@@ -129,7 +129,10 @@ class PeerTransport:
         io_thread = 0
         if sockets.needs_lookup(address):
             io_thread = sockets.lookup_thread(self._context, next(self._named_links))
-        self._links[node_id] = PeerLink(self._context, address, curve, self._settings.frame_bytes_max, io_thread)
+        try:
+            self._links[node_id] = PeerLink(self._context, address, curve, self._settings.frame_bytes_max, io_thread)
+        except SettingsError as error:
+            self._refuse(node_id, "bad_address", error)  # it came from a change of members, and must not end the node
 
     def _disconnect(self, node_id: str) -> None:
         link = self._links.pop(node_id)
@@ -169,7 +172,7 @@ class PeerTransport:
             return "too_many_frames"
         return ""
 
-    def _refuse(self, peer: str, reason: str, error: PeerError | None = None) -> None:
+    def _refuse(self, peer: str, reason: str, error: RaftLabError | None = None) -> None:
         count(self._counters.peer_messages_refused, reason)
         known = (peer, reason) in self._reported
         if not known and len(self._reported) < _REPORTED_REFUSALS_MAX:

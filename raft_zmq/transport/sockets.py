@@ -112,12 +112,15 @@ def bind(socket: Socket, host: str, port: int, setting: str) -> None:
 
 def connect(socket: Socket, address: str) -> None:
     """Start connecting to "host:port" and go on trying; raises SettingsError when that is no address."""
-    if address.startswith("localhost:"):
+    host, _, port = address.rpartition(":")
+    if host == "localhost":
         # Both ::1 and 127.0.0.1 bear that name and libzmq would try the first alone.
         socket.set(zmq.IPV6, 0)
     try:
+        if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise ValueError(address)
         socket.connect(f"tcp://{address}")
-    except zmq.ZMQError as error:
+    except (ValueError, zmq.ZMQError) as error:
         raise SettingsError(
             f"address: expected host:port, found {address!r}. Mend it in the members or endpoints."
         ) from error

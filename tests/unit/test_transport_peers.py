@@ -365,3 +365,11 @@ def test_a_member_without_a_public_key_is_reported(keys_dir: Path, new_node: New
     n1 = new_node("n1", keys_dir)
     n1.transport.set_members([Member("n9", "127.0.0.1:1")])
     assert n1.refused == [("n9", "no_public_key")]
+
+
+@pytest.mark.parametrize("address", ["nowhere", "host:0", "host:x"])
+def test_a_member_with_an_unusable_address_is_reported_and_does_no_harm(address: str, new_node: NewNode) -> None:
+    n1, n2 = new_node("n1", None), new_node("n2", None)
+    n1.transport.set_members([Member("n9", address), n2.member])
+    until(lambda: n1.connected_to("n2"), n1, n2)
+    assert [(peer, reason.split(":")[0]) for peer, reason in n1.refused] == [("n9", "bad_address")]
