@@ -1,6 +1,7 @@
 """`raft-node`: one node of the cluster, from its settings to its last log line."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -11,6 +12,8 @@ import msgspec
 from raft_zmq.core.errors import RaftLabError
 from raft_zmq.node import Node
 from raft_zmq.settings import Settings, load
+
+GIL_SWITCH_S = 0.0005  # the snapshot's and the HTTP server's threads must not keep the loop waiting for long
 
 
 def _options(command: click.Command) -> click.Command:
@@ -46,9 +49,9 @@ def _shown(default: object) -> str:
 @click.command(
     name="raft-node",
     context_settings={"max_content_width": 120},
-    help="Run one node of a Raft cluster.\n\nEvery setting may be a flag, a variable RAFT_… (RAFT_NODE_ID for --node-id) "
-    "or a line of the YAML file given by --config, in that order of precedence. Log lines are JSON on standard "
-    "output. SIGTERM hands over leadership and ends the node.",
+    help="Run one node of a Raft cluster.\n\nEvery setting may be a flag, a variable RAFT_… (RAFT_NODE_ID for "
+    "--node-id) or a line of the YAML file given by --config, in that order of precedence. Log lines are JSON on "
+    "standard output. SIGTERM hands over leadership and ends the node.",
 )
 @click.option(
     "--config", "config", type=click.Path(path_type=Path), envvar="RAFT_CONFIG", help="YAML file of settings."
@@ -57,6 +60,9 @@ def _shown(default: object) -> str:
 def run(config: Path | None, **flags: Any) -> None:
     """Load the settings, run the node, and end with the exit code that says how it went."""
     node = Node(load(flags, os.environ, config))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: node.stop(signal.Signals(number).name))
+    sys.setswitchinterval(GIL_SWITCH_S)
     node.run()
 
 

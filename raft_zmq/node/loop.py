@@ -7,33 +7,30 @@ HTTP is answered by one that asks this loop through the mailbox.
 
 import contextlib
 import random
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sized
-from pathlib import Path
+from collections.abc import Sized
 
 import msgspec
-import zmq
 
 from raft_zmq.core import inputs
 from raft_zmq.core.errors import SettingsError, StorageError
-from raft_zmq.core.events import BecameLeader, Event, MembershipChanged, SteppedDown
+from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
 from raft_zmq.core.membership import Membership
-from raft_zmq.core.messages import InstallSnapshot, PeerMessage
+from raft_zmq.core.messages import InstallSnapshot
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
-from raft_zmq.node import status
+from raft_zmq.node import faults, status
 from raft_zmq.node.mailbox import Mailbox
+from raft_zmq.node.network import Arrivals, Network
 from raft_zmq.node.requests import Caller, Requests
 from raft_zmq.node.snapshots import Snapshots
 from raft_zmq.observability import events
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.observability.log import EventLog
 from raft_zmq.observability.metrics import Metrics
-from raft_zmq.settings import Settings, parse_members
+from raft_zmq.settings import Settings
 from raft_zmq.state_machine.clock import ClusterClock
 from raft_zmq.state_machine.interface import StateMachine
 from raft_zmq.state_machine.kv import KeyValueStore
@@ -41,19 +38,11 @@ from raft_zmq.state_machine.replica import Replica
 from raft_zmq.storage.disk import Disk
 from raft_zmq.storage.errors import DiskFullError
 from raft_zmq.storage.storage import Storage
-from raft_zmq.transport import sockets
-from raft_zmq.transport.clients import ClientPort
-from raft_zmq.transport.counters import TransportCounters
-from raft_zmq.transport.faults import FaultShim
-from raft_zmq.transport.keys import KeyRing, load_node_keys
-from raft_zmq.transport.peers import PeerTransport
-from raft_zmq.transport.zap import ZapHandler
 from raft_zmq.wire import client_messages as wire
 
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.25
-GIL_SWITCH_S = 0.0005  # the snapshot's and the HTTP server's threads must not keep the loop waiting for long
 
 
 class Node:
@@ -78,7 +67,6 @@ class Node:
 
     def _open(self, machine: StateMachine, disk: Disk | None) -> None:
         settings = self.settings
-        keys = _load_keys(settings)
         self._storage = Storage.open(
             settings.data_dir,
             cluster_id=settings.cluster_id,
@@ -101,52 +89,25 @@ class Node:
         stored = _with_first_members(self._storage.stored, settings)
         self._raft = Raft(config, stored, random.Random().uniform, now_s)
         self._state = self._raft.state
-        self._requests = Requests(self._state, machine.query, self._step)
         self._clock = ClusterClock(settings.session_ttl_s)
         self._log_bytes_at_snapshot = 0
         self._housekeeping_due_s = now_s
         self._snapshot_callers: list[Caller] = []
-        self._open_network(keys)
-
-    def _open_network(self, keys: KeyRing | None) -> None:
-        settings = self.settings
-        self._counters = TransportCounters()
-        context = sockets.new_context()
-        self._closers.callback(context.term)
-        self._poller = zmq.Poller()
-        self._zap = ZapHandler(context, keys, self._counters) if keys is not None else None
-        if self._zap is not None:
-            self._closers.callback(self._zap.close)
-            self._poller.register(self._zap.socket, zmq.POLLIN)
-        self._clients = ClientPort(context, settings, keys, self._counters)
-        self._closers.callback(self._clients.close)
-        self._peers = PeerTransport(
-            context,
-            settings,
-            self._storage.identity.incarnation,
-            keys,
-            self._counters,
-            on_refused=self._peer_refused,
-            on_connection=self._peer_connection,
-        )
-        self._closers.callback(self._peers.close)
-        self._faults = FaultShim(self._peers)
-        for socket in (self._clients.socket, self._peers.socket):
-            self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(self._mailbox.socket, zmq.POLLIN)
-        self._metrics = Metrics(self._ask_status, lambda: msgspec.structs.asdict(self._counters))
+        self._network = Network(settings, self._storage.identity.incarnation, self._log, self._peer_lost)
+        self._closers.callback(self._network.close)
+        self._network.also_wake_for(self._mailbox.socket)
+        self._metrics = Metrics(self._ask_status, self._network.counts)
+        self._requests = Requests(self._state, machine.query, self._step, self._metrics)
         self._http = HttpServer(settings.bind_host, settings.http_port, self._ask_status, self._metrics.render)
         self._closers.callback(self._http.close)
-        self._addresses = {member.node_id: member for member in parse_members(settings.members)}
-        self._connect_members()
+        self._network.reach(self._state.membership, ())
 
     def run(self) -> None:
-        """Turn until SIGTERM or SIGINT; then hand over leadership, close everything and return.
+        """Turn until `stop` is called; then hand over leadership, close everything and return.
 
         Raises StorageError when the disk failed: nothing more may be promised (rule 25).
         """
-        sys.setswitchinterval(GIL_SWITCH_S)
-        with self._signals(), self._closers:
+        with self._closers:
             self._http.start()
             self._report_start()
             try:
@@ -160,16 +121,6 @@ class Node:
         """Make `run` end soon; from any thread or signal handler."""
         self._stopping = reason
         self._mailbox.wake()
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        names = (signal.SIGTERM, signal.SIGINT)
-        former = {name: signal.signal(name, lambda number, _: self.stop(signal.Signals(number).name)) for name in names}
-        try:
-            yield
-        finally:
-            for name, handler in former.items():
-                signal.signal(name, handler)
 
     def _report_start(self) -> None:
         for repair in self._storage.repairs:
@@ -195,10 +146,9 @@ class Node:
     def _turn_until_stopped(self) -> None:
         while not (self._stopping and self._may_stop()):
             now_s = time.monotonic()
-            wake_at_s = min(self._raft.wake_at_s(), self._housekeeping_due_s, self._faults.next_release_s)
+            wake_at_s = min(self._raft.wake_at_s(), self._housekeeping_due_s, self._network.faults.next_release_s)
             wait_ms = 0 if self._raft.has_ready() else max(0, int((wake_at_s - now_s) * 1000 + 0.999))
-            ready_sockets = dict(self._poller.poll(wait_ms))
-            self._take_in(ready_sockets)
+            self._take_in(self._network.wait(wait_ms))
             self._do_what_is_ready()
             self._send_answers()
 
@@ -212,26 +162,24 @@ class Node:
             self._step(inputs.TransferLeadership(0, ""))
         return now_s >= self._handover_deadline_s or not (self._state.transfer or self._raft.has_ready())
 
-    def _take_in(self, ready_sockets: dict[object, int]) -> None:
+    def _take_in(self, arrivals: Arrivals) -> None:
         """Step everything that has come; it shares one round of `ready`, and so one sync."""
-        if self._zap is not None and self._zap.socket in ready_sockets:
-            self._zap.handle()
-        if self._peers.socket in ready_sockets:
+        if arrivals.peers:
             now_s = time.monotonic()
-            for sender, incarnation, message in self._faults.receive():
+            for sender, incarnation, message in self._network.from_peers():
                 self._raft.step(now_s, inputs.Received(sender, incarnation, message))
-        if self._clients.socket in ready_sockets:
-            for caller, request in self._requests.receive(self._clients.receive()):
+        if arrivals.clients:
+            for caller, request in self._requests.receive(self._network.from_clients()):
                 self._answer_here(caller, request)
-        if self._mailbox.socket.fileno() in ready_sockets:
+        if arrivals.other:
             self._mailbox.run_waiting()
         now_s = time.monotonic()
         if now_s >= self._raft.wake_at_s():
             self._raft.step(now_s, inputs.Tick())
         if now_s >= self._housekeeping_due_s:
             self._keep_house(now_s)
-        if now_s >= self._faults.next_release_s:
-            self._faults.poll(now_s)
+        if now_s >= self._network.faults.next_release_s:
+            self._network.faults.poll(now_s)
 
     def _step(self, item: inputs.Input) -> None:
         self._raft.step(time.monotonic(), item)
@@ -239,10 +187,10 @@ class Node:
     def _do_what_is_ready(self) -> None:
         while self._raft.has_ready():
             ready = self._raft.ready()
-            self._send(ready.messages)
+            self._network.to_peers(ready.messages)
             self._send_chunks(ready)
             self._write(ready)
-            self._send(ready.messages_after_sync)
+            self._network.to_peers(ready.messages_after_sync)
             self._tell_requests(ready)
             self._apply(ready)
             self._raft.advance()
@@ -250,15 +198,6 @@ class Node:
                 self._handle_event(event)
             for chunk in ready.snapshot_chunks:
                 self._receive_chunk(chunk)
-
-    def _send(self, messages: list[tuple[str, PeerMessage]]) -> None:
-        if not messages:
-            return
-        by_peer: dict[str, list[PeerMessage]] = {}
-        for to, message in messages:
-            by_peer.setdefault(to, []).append(message)
-        for to, batch in by_peer.items():
-            self._faults.send(to, batch)
 
     def _send_chunks(self, ready: Ready) -> None:
         for outgoing in ready.snapshot_sends:
@@ -268,7 +207,7 @@ class Node:
             if filled is None:
                 self._step(inputs.SnapshotGone(to))
             else:
-                self._faults.send(to, [filled])
+                self._network.to_peers([(to, filled)])
 
     def _write(self, ready: Ready) -> None:
         if not (ready.hard_state or ready.base_membership or ready.entries or ready.reset_log_to):
@@ -306,21 +245,13 @@ class Node:
     def _handle_event(self, event: Event) -> None:
         self._log.emit(event)
         if isinstance(event, MembershipChanged):
-            self._connect_members()
+            self._network.reach(self._state.membership, self._state.departing)
         elif isinstance(event, SteppedDown):
             self._requests.leadership_lost()
+        elif isinstance(event, BecameCandidate):
+            self._metrics.counters.elections += 1
         elif isinstance(event, BecameLeader):
             self._clock.restart(time.monotonic())
-
-    def _connect_members(self) -> None:
-        """Reach everyone in the configuration; before there is one, the addresses in the settings."""
-        membership = self._state.membership
-        members = {**self._addresses}
-        for member in (*membership.outgoing, *membership.learners, *membership.voters):
-            if member.peer_address:
-                members[member.node_id] = member
-        wanted = {*membership.node_ids(), *self._state.departing} or set(members)
-        self._peers.set_members([members[node_id] for node_id in sorted(wanted) if node_id in members])
 
     def _receive_chunk(self, chunk: InstallSnapshot) -> None:
         installed, why_not = self._snapshots.receive(chunk)
@@ -343,7 +274,7 @@ class Node:
     def _keep_house(self, now_s: float) -> None:
         """What has to be looked after some times a second, but not for each message."""
         self._housekeeping_due_s = now_s + HOUSEKEEPING_S
-        self._peers.check_connections(now_s)
+        self._network.check_connections(now_s)
         if self._storage.wal_bytes - self._log_bytes_at_snapshot > self.settings.snapshot_log_bytes:
             self._begin_snapshot()
         if self._state.role is Role.LEADER:
@@ -401,30 +332,19 @@ class Node:
 
     def _inject_fault(self, caller: Caller, request: wire.InjectFault) -> None:
         if not self.settings.fault_injection:
-            self._requests.refuse(
-                caller, "not_allowed", "expected a node with fault_injection on, found it off; see RAFT_FAULT_INJECTION"
-            )
+            expected = "expected a node with fault_injection on, found it off; see RAFT_FAULT_INJECTION"
+            self._requests.refuse(caller, "not_allowed", expected)
             return
-        if request.kind == "clear":
-            self._faults.clear()
-            self._log.emit(events.FaultCleared(), self._state.current_term)
+        try:
+            self._log.emit(faults.inject(self._network.faults, request), self._state.current_term)
+        except SettingsError as error:
+            self._requests.refuse(caller, "invalid", str(error))
         else:
-            try:
-                self._faults.apply(request.kind, request.peers, request.share, request.seconds)
-            except SettingsError as error:
-                self._requests.refuse(caller, "invalid", str(error))
-                return
-            self._log.emit(
-                events.FaultInjected(
-                    kind=request.kind, peers=request.peers, share=request.share, seconds=request.seconds
-                ),
-                self._state.current_term,
-            )
-        self._requests.done(caller, None)
+            self._requests.done(caller, None)
 
     def _send_answers(self) -> None:
         for routing_id, answers in self._requests.take_answers().items():
-            self._clients.send(routing_id, answers)
+            self._network.to_client(routing_id, answers)
 
     def status(self) -> wire.NodeStatus:
         """The node's state; only for the loop's own thread."""
@@ -442,22 +362,8 @@ class Node:
         """The same from another thread; raises TimeoutError when the loop does not turn."""
         return self._mailbox.call(self.status, STATUS_TIMEOUT_S)
 
-    def _peer_refused(self, peer: str, reason: str) -> None:
-        self._log.emit(events.PeerRefused(peer=peer, address="", reason=reason, count=1), self._state.current_term)
-
-    def _peer_connection(self, peer: str, connected: bool) -> None:
-        member = self._state.membership.member(peer) or self._addresses.get(peer)
-        kind = events.PeerConnected if connected else events.PeerLost
-        address = member.peer_address if member is not None else ""
-        self._log.emit(kind(peer=peer, address=address), self._state.current_term)
-        if not connected:
-            self._step(inputs.ReportUnreachable(peer))
-
-
-def _load_keys(settings: Settings) -> KeyRing | None:
-    if settings.auth == "none":
-        return None
-    return KeyRing(load_node_keys(Path(settings.keys_dir), settings.node_id))
+    def _peer_lost(self, peer: str) -> None:
+        self._step(inputs.ReportUnreachable(peer))
 
 
 def _with_first_members(stored: Stored, settings: Settings) -> Stored:

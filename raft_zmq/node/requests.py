@@ -4,6 +4,7 @@ All writes that came in during one turn of the loop are one proposal, and all re
 gather here until the end of the turn, so that each client gets one message.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +16,7 @@ from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused, TransferDone
 from raft_zmq.core.state import State
+from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.clients import Batch
 from raft_zmq.wire import client_messages as wire
@@ -35,13 +37,22 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 class Requests:
     """The requests under way on this node. `step` hands an input to the core."""
 
-    def __init__(self, state: State, query: Callable[[bytes], bytes], step: Callable[[inputs.Input], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        query: Callable[[bytes], bytes],
+        step: Callable[[inputs.Input], None],
+        metrics: Metrics,
+    ) -> None:
+        self._metrics = metrics
         self._state = state
         self._query = query
         self._step = step
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
+        self._begun_s: dict[int, float] = {}  # by ticket: when the proposal came in
+        self._uncommitted: deque[tuple[int, float]] = deque()  # last index of an accepted proposal, when it came in
         self._written: dict[int, Caller] = {}  # by log index, until committed
         self._reads: dict[int, list[tuple[Caller, bytes]]] = {}  # by ticket, until granted or refused
         self._reads_to_apply: deque[tuple[int, list[tuple[Caller, bytes]]]] = deque()  # granted, by read index
@@ -85,6 +96,7 @@ class Requests:
     def _propose(self, writes: list[Caller], commands: list[bytes]) -> None:
         ticket = self._ticket()
         self._proposals[ticket] = writes
+        self._begun_s[ticket] = time.monotonic()
         self._step(inputs.Propose(ticket, commands))
 
     def propose_internally(self, command: bytes) -> None:
@@ -114,13 +126,18 @@ class Requests:
 
     def accepted(self, accepted: Accepted) -> None:
         """The core has appended what was proposed: from now on the answer hangs on the log."""
-        for offset, caller in enumerate(self._proposals.pop(accepted.ticket, ())):
+        callers = self._proposals.pop(accepted.ticket, ())
+        for offset, caller in enumerate(callers):
             self._written[accepted.first_index + offset] = caller
+        if (begun_s := self._begun_s.pop(accepted.ticket, None)) is not None:
+            self._uncommitted.append((accepted.first_index + len(callers) - 1, begun_s))
+            self._metrics.counters.proposals += len(callers)
         if (changer := self._changes.pop(accepted.ticket, None)) is not None:
             self._changing[accepted.first_index] = changer
 
     def refused(self, refused: Refused) -> None:
         """The core has left no trace of the request: say where to go, when to come again, or why not."""
+        self._begun_s.pop(refused.ticket, None)
         callers = [*self._proposals.pop(refused.ticket, ())]
         callers += [caller for caller, _ in self._reads.pop(refused.ticket, ())]
         callers += [
@@ -130,6 +147,7 @@ class Requests:
             if refused.reason == "not_leader":
                 self.redirect(caller)
             elif refused.reason in _BUSY_REASONS:
+                self._metrics.counters.busy += 1
                 self.answer(caller, wire.Busy(caller.request_id, RETRY_AFTER_S))
             else:
                 self.refuse(caller, refused.reason, refused.detail)
@@ -162,6 +180,8 @@ class Requests:
                     self._answer_write(caller, result)
             elif entry.kind == EntryKind.CONFIGURATION and self._changing:
                 self._configuration_committed(entry)
+        while self._uncommitted and self._uncommitted[0][0] <= last_applied:
+            self._metrics.commit_s.observe(time.monotonic() - self._uncommitted.popleft()[1])
         while self._reads_to_apply and self._reads_to_apply[0][0] <= last_applied:
             self._serve(self._reads_to_apply.popleft()[1])
 
@@ -169,6 +189,7 @@ class Requests:
         """Whatever was in the log may yet be committed by the next leader: nobody knows (rule 24)."""
         waiting = [*self._written.values(), *self._changing.values()]
         self._written.clear()
+        self._uncommitted.clear()
         self._changing.clear()
         for caller in waiting:
             self.answer(caller, wire.Unknown(caller.request_id, "leadership was lost before the entry was committed"))
@@ -208,6 +229,7 @@ class Requests:
         return self._next_ticket
 
     def _serve(self, reads: list[tuple[Caller, bytes]]) -> None:
+        self._metrics.counters.reads += len(reads)
         for caller, query in reads:
             self.answer(caller, wire.Done(caller.request_id, self._query(query)))
 

@@ -5,7 +5,7 @@ from importlib.metadata import version
 import xxhash
 
 from raft_zmq.core import leading
-from raft_zmq.core.membership import Member
+from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.state import Role, State
 from raft_zmq.wire.client_messages import LogEntry, NodeStatus, PeerStatus
 
@@ -48,6 +48,7 @@ def node_status(
         keys=keys,
         wal_bytes=wal_bytes,
         uptime_s=uptime_s,
+        client_addresses={member.node_id: member.client_address for member in _everyone(membership)},
     )
 
 
@@ -59,6 +60,10 @@ def log_range(state: State, first_index: int, limit: int) -> list[LogEntry]:
         LogEntry(entry.index, entry.term, int(entry.kind), xxhash.xxh3_64_intdigest(entry.data), len(entry.data))
         for entry in state.log.entries(first, last)
     ]
+
+
+def _everyone(membership: Membership) -> list[Member]:
+    return [member for node_id in membership.node_ids() if (member := membership.member(node_id)) is not None]
 
 
 def _names(members: tuple[Member, ...]) -> tuple[str, ...]:

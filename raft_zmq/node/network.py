@@ -1,0 +1,143 @@
+"""A node's sockets, put together: who may connect, the two ports, the faults in front of them, and the poller."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from raft_zmq.core.membership import Membership
+from raft_zmq.core.messages import PeerMessage
+from raft_zmq.observability import events
+from raft_zmq.observability.log import EventLog
+from raft_zmq.settings import Settings, parse_members
+from raft_zmq.transport import sockets
+from raft_zmq.transport.clients import Batch, ClientPort
+from raft_zmq.transport.counters import TransportCounters
+from raft_zmq.transport.faults import FaultShim
+from raft_zmq.transport.keys import KeyRing, load_node_keys
+from raft_zmq.transport.peers import Delivery, PeerTransport
+from raft_zmq.transport.zap import ZapHandler
+from raft_zmq.wire.client_messages import Answer
+
+
+class Network:
+    """Of one node; for the node's own thread. `peer_lost` is told the id of a member whose connection broke."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        incarnation: str,
+        log: EventLog,
+        peer_lost: Callable[[str], None],
+    ) -> None:
+        """Bind both ports. Raises SettingsError, with nothing left open, when the keys or the ports will not do."""
+        self._log = log
+        self._peer_lost = peer_lost
+        self._counters = TransportCounters()
+        self._contacts = {member.node_id: member for member in parse_members(settings.members)}
+        self._poller = zmq.Poller()
+        self._other = -1
+        with contextlib.ExitStack() as opened:
+            context = sockets.new_context()
+            opened.callback(context.term)
+            keys = _load_keys(settings)
+            self._zap = ZapHandler(context, keys, self._counters) if keys is not None else None
+            if self._zap is not None:
+                opened.callback(self._zap.close)
+            self._clients = ClientPort(context, settings, keys, self._counters)
+            opened.callback(self._clients.close)
+            self._peers = PeerTransport(
+                context,
+                settings,
+                incarnation,
+                keys,
+                self._counters,
+                on_refused=self._refused,
+                on_connection=self._connection_changed,
+            )
+            opened.callback(self._peers.close)
+            self._closers = opened.pop_all()
+        self.faults = FaultShim(self._peers)
+        ports = (self._clients, self._peers) if self._zap is None else (self._clients, self._peers, self._zap)
+        for port in ports:
+            self._poller.register(port.socket, zmq.POLLIN)
+
+    def also_wake_for(self, other: socket.socket) -> None:
+        """Let `wait` return when that socket has something to read, too."""
+        self._poller.register(other, zmq.POLLIN)
+        self._other = other.fileno()
+
+    def wait(self, timeout_ms: int) -> "Arrivals":
+        """Return when something has come, or after the timeout; handshakes are answered on the way."""
+        readable = {polled for polled, _ in self._poller.poll(timeout_ms)}
+        if self._zap is not None and self._zap.socket in readable:
+            self._zap.handle()
+        return Arrivals(self._peers.socket in readable, self._clients.socket in readable, self._other in readable)
+
+    def from_peers(self) -> list[Delivery]:
+        """What the other nodes have sent."""
+        return self.faults.receive()
+
+    def from_clients(self) -> list[Batch]:
+        """What clients have asked."""
+        return self._clients.receive()
+
+    def to_peers(self, messages: Iterable[tuple[str, PeerMessage]]) -> None:
+        """Send each peer its messages, in order."""
+        by_peer: dict[str, list[PeerMessage]] = {}
+        for to, message in messages:
+            by_peer.setdefault(to, []).append(message)
+        for to, batch in by_peer.items():
+            self.faults.send(to, batch)
+
+    def to_client(self, routing_id: bytes, answers: list[Answer]) -> None:
+        """Send a client its answers."""
+        self._clients.send(routing_id, answers)
+
+    def check_connections(self, now_s: float) -> None:
+        """Look after the connections to the peers; some times a second."""
+        self._peers.check_connections(now_s)
+
+    def reach(self, membership: Membership, others: Iterable[str]) -> None:
+        """Connect to everyone in the configuration and to `others`; before there is one, to whom the settings name."""
+        members = dict(self._contacts)
+        for member in (*membership.outgoing, *membership.learners, *membership.voters):
+            if member.peer_address:
+                members[member.node_id] = member
+        wanted = {*membership.node_ids(), *others} or set(members)
+        self._peers.set_members([members[node_id] for node_id in sorted(wanted) if node_id in members])
+
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """What has been counted so far; from any thread."""
+        return msgspec.structs.asdict(self._counters)
+
+    def close(self) -> None:
+        """Close everything; what was not sent yet is dropped."""
+        self._closers.close()
+
+    def _refused(self, peer: str, reason: str) -> None:
+        self._log.emit(events.PeerRefused(peer=peer, address="", reason=reason, count=1))
+
+    def _connection_changed(self, peer: str, connected: bool) -> None:
+        member = self._contacts.get(peer)
+        address = member.peer_address if member is not None else ""
+        self._log.emit((events.PeerConnected if connected else events.PeerLost)(peer=peer, address=address))
+        if not connected:
+            self._peer_lost(peer)
+
+
+class Arrivals(msgspec.Struct, frozen=True, gc=False):
+    """Where something has come: on which port, or on the socket of `also_wake_for`."""
+
+    peers: bool
+    clients: bool
+    other: bool
+
+
+def _load_keys(settings: Settings) -> KeyRing | None:
+    if settings.auth == "none":
+        return None
+    return KeyRing(load_node_keys(Path(settings.keys_dir), settings.node_id))
