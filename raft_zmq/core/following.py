@@ -17,6 +17,8 @@ def hear_leader(state: State, sender: str) -> None:
 def handle_append_entries(state: State, sender: str, request: AppendEntries) -> None:
     """Put the entries where they belong if the logs agree just before them (Figure 2, AppendEntries RPC, 2 to 5)."""
     hear_leader(state, sender)
+    if _is_installing(state):
+        return
     if request.prev_log_index < state.commit_index:
         # All that is committed here equals the leader's log, whatever the request says of the part before.
         _reply_up_to(state, sender, request, _append_after_commit(state, request))
@@ -108,6 +110,8 @@ def _refuse(state: State, sender: str, request: AppendEntries) -> None:
 def handle_install_snapshot(state: State, sender: str, chunk: InstallSnapshot) -> None:
     """Take one chunk; what is already here or already committed is not needed (Figure 13; rule 20)."""
     hear_leader(state, sender)
+    if _is_installing(state):
+        return
     if chunk.last_index <= state.commit_index:
         _snapshot_reply(state, sender, chunk, installed=True)
         return
@@ -126,6 +130,11 @@ def handle_install_snapshot(state: State, sender: str, chunk: InstallSnapshot) -
         state.outbox.snapshot_chunks.append(chunk)
     if not incoming.complete:
         _snapshot_reply(state, sender, chunk, installed=False)
+
+
+def _is_installing(state: State) -> bool:
+    """Whether a whole snapshot is in the caller's hands: the log is about to go, so what would change it must wait."""
+    return state.snapshot_in is not None and state.snapshot_in.complete
 
 
 def _snapshot_reply(state: State, sender: str, chunk: InstallSnapshot, installed: bool) -> None:
