@@ -87,7 +87,8 @@ class Server:
         """Die at once; what was written and not synced may be lost."""
         self.raft = None
         self._inbox, self._round, self._snapshots = [], None, {}
-        self._tick_at_s, self.crash_at, self._writing_snapshot = 0.0, "", False
+        self._tick_at_s, self.paused_until_s = 0.0, 0.0
+        self.crash_at, self._writing_snapshot = "", False
         fate = self.disk.crash(self.world.disk_rng)
         if fate:
             self.world.counts[fate] += 1
