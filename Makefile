@@ -1,0 +1,85 @@
+# `make help` lists what there is to do. Everything runs in .venv, which is made on first use.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
+
+# What may be set: make lab LAB_PLATFORM=local, make simulate SEEDS=1000 FIRST_SEED=7, make PYTHON=/opt/python3.12 .venv
+PYTHON ?=
+SEEDS ?= 200
+FIRST_SEED ?=
+BENCH_SECONDS ?= 5
+
+CODE := raft_zmq client tests
+VENV := .venv/installed
+
+.PHONY: help lab test check test-code test-lab test-kind tools simulate golden bench clean .venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+lab: $(VENV) ## run the whole lab; LAB_PLATFORM=auto|kind|kubernetes|local says where
+	@ansible-playbook site.yml
+
+test: check test-code test-lab test-kind ## run every check and test that this machine can run
+
+check: $(VENV) ## format, lint, types, import contracts, YAML, Ansible
+	ruff format --check $(CODE)
+	ruff check $(CODE)
+	mypy
+	lint-imports
+	yamllint .
+	ansible-lint --quiet
+
+test-code: $(VENV) ## unit, simulation and integration tests
+	pytest -n 2 --dist worksteal tests/unit tests/simulation
+	pytest tests/integration
+
+test-lab: $(VENV) tools ## tests of the chart and of the playbooks
+	helm lint --strict chart
+	pytest -m "not kind" tests/chart tests/ansible tests/infra
+
+test-kind: $(VENV) ## the lab on kind and the tests against it, where a container engine answers
+	@if docker version >/dev/null 2>&1; then \
+	  LAB_PLATFORM=kind ansible-playbook site.yml && pytest -m kind tests; \
+	else \
+	  echo "test-kind: no container engine answers, so the tests on kind are left out"; \
+	fi
+
+tools: $(VENV) ## find kind, helm and kubectl, or fetch the pinned ones into .tools/bin
+	@ansible-playbook playbooks/preflight.yml -e lab_platform=local -e lab_tools_needed=true
+
+simulate: $(VENV) ## random faults under SEEDS= seeds from FIRST_SEED= on
+	RAFT_SEEDS=$(SEEDS) RAFT_SEED=$(FIRST_SEED) pytest -n 2 tests/simulation -k random
+
+golden: $(VENV) ## write the golden scripts' output anew; read the diff before you commit it
+	GOLDEN=write pytest tests/simulation -k golden
+
+bench: $(VENV) ## measure writes and reads of three local nodes
+	@raftctl local up --nodes 3 --dir build/bench
+	@trap 'raftctl local down --dir build/bench' EXIT; \
+	for op in write read; do for clients in 1 16 64; do \
+	  python -m client --config build/bench/client.yaml bench --clients $$clients --size 256 \
+	    --seconds $(BENCH_SECONDS) --op $$op --json; \
+	done; done
+
+clean: ## remove what was built, gathered and cached; `ansible-playbook playbooks/destroy.yml` ends a lab first
+	rm -rf build artifacts .tools .venv .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv: $(VENV) ## install what the lab and its tests need
+
+$(VENV): requirements.txt pyproject.toml
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make: expected Python 3.11 or newer, found $$(python3 --version 2>&1 || true)." \
+	    "Install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	  exit 2; \
+	fi; \
+	echo "Installing what the lab needs into .venv, about a minute"; \
+	"$$python" -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
+	@touch $@

@@ -1,0 +1,70 @@
+"""Where the lab runs: what is asked for, what this machine has, and one clear line where the two do not meet."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.ansible.conftest import PLAYBOOKS_AND_SITE, Play
+
+Run = Callable[..., Play]
+PREFLIGHT = "playbooks/preflight.yml"
+
+
+@pytest.fixture
+def no_engine(tmp_path: Path) -> dict[str, str]:
+    return {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+
+
+def test_every_playbook_parses(play: Run) -> None:
+    assert play("--syntax-check", *PLAYBOOKS_AND_SITE).returncode == 0
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", PREFLIGHT, "playbooks/collect_logs.yml", "playbooks/destroy.yml"])
+def test_an_unknown_platform_is_refused_before_anything_is_done(play: Run, playbook: str) -> None:
+    done = play(playbook, lab_platform="moon")
+    assert done.returncode == 2
+    assert done.error() == (
+        "lab_platform: expected auto, kind, kubernetes or local, found 'moon'. "
+        "Set LAB_PLATFORM in the environment or use -e lab_platform=…."
+    )
+    assert "changed=0" in done.output
+
+
+def test_the_platform_can_come_from_the_environment(play: Run) -> None:
+    done = play(PREFLIGHT, environment={"LAB_PLATFORM": "mars"})
+    assert done.returncode == 2
+    assert "found 'mars'" in done.error()
+
+
+def test_kind_without_an_engine_is_refused(play: Run, no_engine: dict[str, str]) -> None:
+    done = play(PREFLIGHT, environment=no_engine, lab_platform="kind")
+    assert done.returncode == 2
+    assert "expected a container engine" in done.error()
+    assert "LAB_PLATFORM=local" in done.error()
+
+
+def test_auto_without_an_engine_uses_local_processes_and_says_so(play: Run, no_engine: dict[str, str]) -> None:
+    done = play(PREFLIGHT, environment={**no_engine, "LAB_PLATFORM": "auto"})
+    assert done.returncode == 0
+    said = " ".join(done.output.split())
+    assert "No container engine answers, so the lab runs in local processes. For kind: install and start Docker" in said
+
+
+def test_kubernetes_needs_a_context_and_a_registry(play: Run) -> None:
+    done = play(PREFLIGHT, lab_platform="kubernetes", lab_kube_context="prod")
+    assert done.returncode == 2
+    assert "expected lab_kube_context and lab_registry, found 'prod' and ''" in done.error()
+
+
+def test_a_dry_run_changes_nothing(play: Run, tmp_path: Path) -> None:
+    done = play(
+        "--check",
+        "site.yml",
+        lab_platform="local",
+        lab_build_dir=f"{tmp_path}/build",
+        lab_artifacts_dir=f"{tmp_path}/a",
+    )
+    assert done.returncode == 0, done.output
+    assert "changed=0" in done.output
+    assert list(tmp_path.iterdir()) == []
