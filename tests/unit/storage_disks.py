@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,19 @@ def put(storage: Storage, *args: Any, **kwargs: Any) -> None:
     storage.sync()
 
 
+def put_each(storage: Storage, entries: Iterable[Entry]) -> None:
+    """One record for each entry."""
+    for each in entries:
+        put(storage, entries=[each])
+
+
+def overwrite(path: Path, data: bytes | bytearray) -> None:
+    """Replace the file's content without emptying it first, which some file systems answer with a sync."""
+    with path.open("r+b") as file:
+        file.write(data)
+        file.truncate()
+
+
 def wait_until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
     """For what a thread does in the background."""
     end = time.monotonic() + deadline_s
@@ -46,7 +59,7 @@ def wait_until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
 
 
 def name_of(descriptor: int) -> str:
-    return os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return Path(f"/proc/self/fd/{descriptor}").readlink().name
 
 
 class QuickDisk(Disk):

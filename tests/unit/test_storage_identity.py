@@ -8,7 +8,7 @@ import pytest
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.storage.errors import CorruptionError, DataDirectoryError
-from tests.unit.storage_disks import TracingDisk, log, opened, put
+from tests.unit.storage_disks import TracingDisk, log, opened, overwrite, put
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -96,14 +96,14 @@ def test_every_flipped_byte_of_the_identity_is_noticed(tmp_path):
     sound = path.read_bytes()
     for position in range(len(sound)):
         for mask in (0x01, 0x20, 0xFF):
-            path.write_bytes(sound[:position] + bytes([sound[position] ^ mask]) + sound[position + 1 :])
+            overwrite(path, sound[:position] + bytes([sound[position] ^ mask]) + sound[position + 1 :])
             try:
                 with opened(tmp_path) as storage:
                     assert storage.identity == identity  # a blank became another blank
             except StorageError:
                 pass
     for length in range(len(sound) - 1):
-        path.write_bytes(sound[:length])
+        overwrite(path, sound[:length])
         with pytest.raises(CorruptionError):
             opened(tmp_path)
 

@@ -21,6 +21,7 @@ from tests.unit.storage_disks import (
     log,
     opened,
     put,
+    put_each,
     wait_until,
 )
 
@@ -94,8 +95,7 @@ def test_a_reset_drops_the_whole_log(tmp_path):
 def test_many_segments_make_one_log(tmp_path):
     with opened(tmp_path) as storage:
         put(storage, HardState(1, "n1", 0), MEMBERS)
-        for index in range(1, 301):
-            put(storage, entries=[entry(index)])
+        put_each(storage, log(1, 300))
     assert len(segments(tmp_path)) > 5
     with opened(tmp_path) as storage:
         assert storage.stored.entries == tuple(log(1, 300))
@@ -121,8 +121,7 @@ def test_a_record_larger_than_a_segment_gets_one_of_its_own(tmp_path):
 def test_a_record_that_just_fits_or_just_does_not(tmp_path, data_bytes):
     entries = [entry(1, data=b"x" * data_bytes), entry(2, data=b"y" * (4096 - 100 - data_bytes)), entry(3)]
     with opened(tmp_path) as storage:
-        for each in entries:
-            put(storage, entries=[each])
+        put_each(storage, entries)
     with opened(tmp_path) as storage:
         assert storage.stored.entries == tuple(entries)
 
@@ -130,8 +129,7 @@ def test_a_record_that_just_fits_or_just_does_not(tmp_path, data_bytes):
 def test_compaction_deletes_the_segments_that_the_snapshot_covers(tmp_path):
     with opened(tmp_path) as storage:
         put(storage, HardState(1, "n1", 0), MEMBERS)
-        for index in range(1, 301):
-            put(storage, entries=[entry(index)])
+        put_each(storage, log(1, 300))
         before = len(segments(tmp_path))
         storage.compact(300)
         assert len(segments(tmp_path)) == before, "nothing covers the entries yet (rule 28)"
@@ -151,8 +149,7 @@ def test_compaction_deletes_the_segments_that_the_snapshot_covers(tmp_path):
 
 def test_compaction_keeps_a_segment_while_one_entry_of_it_is_needed(tmp_path):
     with opened(tmp_path) as storage:
-        for index in range(1, 301):
-            put(storage, entries=[entry(index)])
+        put_each(storage, log(1, 300))
         take_snapshot(storage, 300)
         for keep in range(1, 301):
             storage.compact(keep)
@@ -165,8 +162,7 @@ def test_compaction_keeps_a_segment_while_one_entry_of_it_is_needed(tmp_path):
 
 def test_a_reset_lets_older_segments_go_whatever_they_held(tmp_path):
     with opened(tmp_path) as storage:
-        for index in range(1, 101):
-            put(storage, entries=[entry(index)])
+        put_each(storage, log(1, 100))
         take_snapshot(storage, 50, term=2)
         put(storage, reset_to=(50, 2))
         storage.compact(51)
@@ -218,8 +214,7 @@ def test_a_disk_that_fails_under_the_next_segment_is_the_end_too(tmp_path, call)
     with opened(tmp_path, disk=disk) as storage:
         disk.failing = True
         with pytest.raises(StorageError) as failed:
-            for index in range(1, 100):
-                put(storage, entries=[entry(index)])
+            put_each(storage, log(1, 100))
         assert not isinstance(failed.value, DiskFullError)
         with pytest.raises(StorageError, match="expected a log in use"):
             storage.sync()
@@ -228,21 +223,18 @@ def test_a_disk_that_fails_under_the_next_segment_is_the_end_too(tmp_path, call)
 def test_a_full_disk_is_told_before_anything_is_half_written_and_passes(tmp_path):
     disk = FullDisk(room_bytes=3 * 4096)
     with opened(tmp_path, disk=disk) as storage:
-        index = 0
+        entries = iter(log(1, 1000))
         with pytest.raises(DiskFullError, match="expected room on the disk"):
-            while True:
-                index += 1
-                storage.write(entries=[entry(index)])
-                storage.sync()
+            put_each(storage, entries)
+        refused = next(entries).index - 1
         assert storage.disk_full
         assert not (tmp_path / "wal.spare").exists(), "what was made of it must not take up room"
         with pytest.raises(DiskFullError):
             storage.sync()
         disk.room_bytes += 100 * 4096
         storage.sync()
-        put(storage, entries=[entry(index + 1)])
     with opened(tmp_path) as storage:
-        assert storage.stored.entries == tuple(log(1, index + 1))
+        assert storage.stored.entries == tuple(log(1, refused))
         assert storage.repairs == []
 
 
@@ -356,8 +348,7 @@ def test_a_log_that_agrees_at_the_snapshot_keeps_what_follows(tmp_path):
 
 def test_a_log_that_begins_after_the_snapshot_is_refused(tmp_path):
     with opened(tmp_path) as storage:
-        for index in range(1, 301):
-            put(storage, entries=[entry(index)])
+        put_each(storage, log(1, 300))
         take_snapshot(storage, 200)
         storage.compact(201)
     next(tmp_path.glob("*.snap")).unlink()
