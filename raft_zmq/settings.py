@@ -7,7 +7,7 @@ RAFT_HEARTBEAT_INTERVAL_S and the key `heartbeat_interval_s` of the file. The co
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import yaml
@@ -187,9 +187,18 @@ def _convert(merged: dict[str, Any], sources: dict[str, str]) -> Settings:
             converted[name] = msgspec.convert(value, types[name], strict=strict)
         except msgspec.ValidationError as error:
             raise SettingsError(
-                f"{name} ({sources[name]}): {error}; found {value!r}. `raft-node --help` describes it."
+                f"{name} ({sources[name]}): {_expected(types[name], error)}, found {value!r}. "
+                "`raft-node --help` describes it."
             ) from error
     return Settings(**converted)
+
+
+def _expected(type_: Any, error: msgspec.ValidationError) -> str:
+    """What msgspec wanted, in the words of our other errors; it does not list the choices by itself."""
+    choices = get_args(get_args(type_)[0])
+    if choices:
+        return f"expected one of {', '.join(choices)}"
+    return str(error).replace("Expected", "expected").partition(", got")[0]
 
 
 def _check_together(settings: Settings) -> None:
