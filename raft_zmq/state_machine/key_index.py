@@ -7,7 +7,7 @@ and runs of like size are merged up to a limit (as in a log-structured merge tre
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 FRESH_KEYS_MAX = 4096
 RUN_KEYS_MAX = 16 * FRESH_KEYS_MAX
@@ -19,7 +19,9 @@ class KeyIndex:
     def __init__(self, live: Collection[bytes]) -> None:
         self._live = live
         self._fresh: list[bytes] = []
-        self._runs: list[list[bytes]] = []  # each sorted; no key is in two of them, nor in _fresh as well
+        # Each sorted; no key is in two of them, nor in _fresh as well. Tuples, as the garbage collector soon leaves
+        # tuples of bytes alone, but looks at every key of a list in each full collection.
+        self._runs: list[tuple[bytes, ...]] = []
         self._removed: set[bytes] = set()  # no longer live, but still in a run or in _fresh
 
     def add(self, key: bytes) -> None:
@@ -29,7 +31,7 @@ class KeyIndex:
             return
         self._fresh.append(key)
         if len(self._fresh) == FRESH_KEYS_MAX:
-            self._push(sorted(self._fresh))
+            self._push(tuple(sorted(self._fresh)))
             self._fresh = []
 
     def remove(self, key: bytes) -> None:
@@ -47,14 +49,14 @@ class KeyIndex:
             if key in self._live:
                 yield key
 
-    def _push(self, run: list[bytes]) -> None:
+    def _push(self, run: tuple[bytes, ...]) -> None:
         """Add a run and merge it with its neighbours, so that runs are either large or get smaller quickly."""
         self._runs.append(run)
         while len(self._runs) > 1:
             older, newer = self._runs[-2:]
             if len(older) > 2 * len(newer) or len(older) + len(newer) > RUN_KEYS_MAX:
                 return
-            self._runs[-2:] = [sorted(older + newer)]  # two sorted runs: this sort is one merge
+            self._runs[-2:] = [tuple(sorted(older + newer))]  # of two sorted runs, so the sort is one merge
 
     def _sweep(self) -> None:
         """Take the removed keys out of the runs."""
@@ -62,10 +64,10 @@ class KeyIndex:
         self._removed.clear()
         self._fresh = [key for key in self._fresh if key in self._live]
         for run in runs:
-            self._push([key for key in run if key in self._live])
+            self._push(tuple(key for key in run if key in self._live))
 
 
-def _tail(run: list[bytes], prefix: bytes, after: bytes) -> Iterator[bytes]:
+def _tail(run: Sequence[bytes], prefix: bytes, after: bytes) -> Iterator[bytes]:
     start = bisect_left(run, prefix) if prefix > after else bisect_right(run, after)
     for position in range(start, len(run)):
         yield run[position]

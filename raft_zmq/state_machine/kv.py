@@ -1,6 +1,6 @@
 """The key-value store: bytes to bytes, the operations of wire/commands.py."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ import msgspec
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.state_machine.key_index import KeyIndex
+from raft_zmq.state_machine.parted_dict import PartedDict
 from raft_zmq.wire.commands import (
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
@@ -46,10 +47,10 @@ def _failed(error: str) -> bytes:
 
 
 class KeyValueStore:
-    """A `StateMachine` over a dict of bytes; its length is the number of keys."""
+    """A `StateMachine` over bytes; its length is the number of keys."""
 
     def __init__(self) -> None:
-        self._values: dict[bytes, bytes] = {}
+        self._values = PartedDict()
         self._index = KeyIndex(self._values)
         self._handlers: dict[type, Callable[[Any], bytes]] = {
             Put: self._put,
@@ -87,38 +88,36 @@ class KeyValueStore:
 
     def snapshot(self) -> Iterator[bytes]:
         """Chunks of msgpack arrays [key, value, key, value, …] of the state at this call."""
-        return _chunks(self._values.copy())
+        return _chunks(self._values.frozen())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace everything by what the chunks hold; StorageError if they are not a snapshot's."""
-        values: dict[bytes, bytes] = {}
+        values = PartedDict()
         index = KeyIndex(values)
         for number, chunk in enumerate(chunks):
             try:
                 flat = _decode_chunk(chunk)
-                values.update(zip(flat[::2], flat[1::2], strict=True))
+                for key, value in zip(flat[::2], flat[1::2], strict=True):
+                    if values.put(key, value):
+                        index.add(key)
             except (msgspec.DecodeError, ValueError) as error:
                 raise StorageError(
                     f"snapshot of the key-value store, chunk {number}: expected an array of keys and values, "
                     f"found: {error}. Remove the snapshot; the node fetches another from its leader."
                 ) from error
-            for key in flat[::2]:
-                index.add(key)
         self._values, self._index = values, index
 
     def _store(self, key: bytes, value: bytes) -> None:
-        if key not in self._values:
+        if self._values.put(key, value):
             self._index.add(key)
-        self._values[key] = value
 
     def _put(self, operation: Put) -> bytes:
         self._store(operation.key, operation.value)
         return _DONE
 
     def _delete(self, operation: Delete) -> bytes:
-        if operation.key not in self._values:
+        if not self._values.remove(operation.key):
             return _FALSE
-        del self._values[operation.key]
         self._index.remove(operation.key)
         return _TRUE
 
@@ -129,14 +128,15 @@ class KeyValueStore:
         return _TRUE
 
     def _append(self, operation: Append) -> bytes:
-        value = self._values.get(operation.key, b"") + operation.value
+        value = (self._values.get(operation.key) or b"") + operation.value
         if len(value) > VALUE_BYTES_MAX:
             return _failed(f"append: expected a value of at most {VALUE_BYTES_MAX} bytes, found {len(value)}")
         self._store(operation.key, value)
         return _encode(Outcome(len(value)))
 
     def _increment(self, operation: Increment) -> bytes:
-        found = _integer(self._values.get(operation.key, b"0"))
+        value = self._values.get(operation.key)
+        found = 0 if value is None else _integer(value)
         if found is None:
             return _failed("increment: expected a decimal integer as the value, found something else")
         total = found + operation.amount
@@ -171,10 +171,10 @@ def _integer(value: bytes) -> int | None:
     return int(value)
 
 
-def _chunks(values: Mapping[bytes, bytes]) -> Iterator[bytes]:
+def _chunks(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[bytes]:
     flat: list[bytes] = []
     size_bytes = 0
-    for key, value in values.items():
+    for key, value in pairs:
         flat += (key, value)
         size_bytes += len(key) + len(value)
         if size_bytes >= CHUNK_BYTES:

@@ -4,7 +4,7 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_zmq.core.errors import StorageError
@@ -292,6 +292,7 @@ def readable(outcome: bytes | None) -> object:
     return "error" if decoded.error else decoded.output
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(logs())
 def test_each_command_takes_effect_once_as_in_the_plain_model(entries):
     model = SessionModel()
@@ -299,6 +300,7 @@ def test_each_command_takes_effect_once_as_in_the_plain_model(entries):
     assert [readable(result) for result in results] == [model.apply(entry) for entry in entries]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(logs(), st.lists(st.integers(0, 42), max_size=6))
 def test_batches_make_no_difference(entries, cuts):
     one_by_one, batched = Replica(KeyValueStore()), Replica(KeyValueStore())
@@ -309,6 +311,7 @@ def test_batches_make_no_difference(entries, cuts):
     assert contents(batched) == contents(one_by_one)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(logs(), st.integers(0, 42))
 def test_a_snapshot_in_the_middle_changes_nothing(entries, cut):
     straight, before, after = (Replica(KeyValueStore()) for _ in range(3))

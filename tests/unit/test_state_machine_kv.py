@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_zmq.core.errors import StorageError
@@ -80,6 +80,7 @@ def model_apply(model: dict[bytes, bytes], operation: Operation) -> object:
             return int(model[key])
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(OPERATIONS, max_size=60))
 def test_does_what_a_dict_does(operations):
     store, model = KeyValueStore(), {}
@@ -91,6 +92,7 @@ def test_does_what_a_dict_does(operations):
     assert all(ask(store, Get(key)).output == model.get(key) for key in (b"a", b"ab", b"\xff", b"none"))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(OPERATIONS, max_size=40), st.lists(OPERATIONS, max_size=20))
 def test_a_snapshot_is_the_state_at_its_call_and_restores_to_it(before, after):
     store, copy = KeyValueStore(), KeyValueStore()
@@ -111,6 +113,7 @@ def _copy_of(contents: list[tuple[bytes, bytes]]) -> KeyValueStore:
     return store
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.sets(st.binary(min_size=1, max_size=3), max_size=50), st.binary(max_size=2), st.binary(max_size=3), st.data())
 def test_a_scan_gives_the_pairs_of_a_prefix_in_order(keys, prefix, after, data):
     store = _copy_of([(key, key * 2) for key in keys])
@@ -172,6 +175,7 @@ def test_unreadable_bytes_are_an_error_outcome_and_do_nothing(bad):
     assert pairs(store) == [(b"after", b"1")]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=40))
 def test_no_bytes_raise(data):
     store = KeyValueStore()
