@@ -20,6 +20,7 @@ class StateMachine(Protocol):
         """Do the operations in this order and give one outcome for each, never the empty bytes.
 
         Both are bytes in the service's own encoding (the key-value store: `wire.commands.Operation` and `Outcome`).
+        Outcomes are remembered until the client has them, up to 1,024 for each client: keep them below 16 KiB.
         How operations are split into calls must not matter: two calls of one do the same as one call of two.
         """
         ...

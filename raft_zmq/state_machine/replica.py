@@ -18,7 +18,8 @@ from raft_zmq.wire.commands import AdvanceClock, Command, OpenSession, Outcome, 
 
 SESSION_EXPIRED: Final = b""  # instead of an outcome: the command's session has ended, and nothing was done
 SNAPSHOT_FORMAT: Final = 1
-SESSIONS_PER_CHUNK: Final = 500
+CHUNK_BYTES: Final = 64 << 10
+SESSION_BYTES: Final = 64  # about what a session takes in a snapshot without its outcomes
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_command: Final = msgspec.msgpack.Decoder(Command).decode
@@ -190,6 +191,14 @@ def chain(digest: int, entry: Entry) -> int:
 
 def _chunks(header: _Header, sessions: list[Session], machine_chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield _encode(header)
-    for start in range(0, len(sessions), SESSIONS_PER_CHUNK):
-        yield _encode(sessions[start : start + SESSIONS_PER_CHUNK])
+    gathered: list[Session] = []
+    size_bytes = 0
+    for session in sessions:
+        gathered.append(session)
+        size_bytes += SESSION_BYTES + sum(map(len, session.outcomes.values()))
+        if size_bytes >= CHUNK_BYTES:
+            yield _encode(gathered)
+            gathered, size_bytes = [], 0
+    if gathered:
+        yield _encode(gathered)
     yield from machine_chunks

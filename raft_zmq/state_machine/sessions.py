@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 SESSIONS_MAX = 10_000
-OUTCOMES_MAX = 4_096  # a session that leaves more answers unacknowledged is ended
+OUTCOMES_MAX = 1_024  # a session that leaves more answers unacknowledged is ended
 NONCE_BYTES_MAX = 64
 
 PENDING = b""  # stands for the outcome of a command that is in the batch being applied; never an encoded outcome

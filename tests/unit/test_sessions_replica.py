@@ -11,7 +11,7 @@ from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.state_machine import sessions
 from raft_zmq.state_machine.kv import KeyValueStore
-from raft_zmq.state_machine.replica import SESSION_EXPIRED, Replica, chain
+from raft_zmq.state_machine.replica import CHUNK_BYTES, SESSION_EXPIRED, Replica, chain
 from raft_zmq.wire.commands import AdvanceClock, Append, Command, Get, Increment, OpenSession, Outcome, SessionCommand
 
 encode = msgspec.msgpack.encode
@@ -331,14 +331,15 @@ def test_a_snapshot_in_the_middle_changes_nothing(entries, cut):
 
 
 def test_many_sessions_are_restored_from_several_chunks(log):
-    for number in range(1200):
+    for number in range(3000):
         session_id = log.open(b"%d" % number)
         log.increment(session_id, 1)
     chunks = contents(log.replica)
-    assert len(chunks) == 1 + 3 + 1
+    assert len(chunks) == 1 + 4 + 1
+    assert max(map(len, chunks)) < 2 * CHUNK_BYTES
     copy = Replica(KeyValueStore())
     copy.restore(chunks)
-    assert copy.sessions == 1200
+    assert copy.sessions == 3000
     assert contents(copy) == chunks
 
 
