@@ -15,7 +15,7 @@ PROTOCOL_VERSION = 1  # raised when an older node could misread the newer one's 
 PEER_MESSAGES_MAX = 256  # frames behind a PeerHeader
 CLIENT_BATCH_MAX = 4096  # requests, or answers, in one frame
 
-ProtocolVersion = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+ProtocolVersion = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 ClusterId = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 
 
