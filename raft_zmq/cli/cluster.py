@@ -18,8 +18,8 @@ _NODE_HELP = "NODE is a node id or host:port; left out, it is the leader."
 def status(control: Control) -> None:
     """Show the state of every node.
 
-    Exit 3 if none answers. A digest is the running hash of all entries a node has applied: nodes that have applied equally many must show the
-    same one.
+    Exit 3 if none answers. A digest is the running hash of all entries a node has applied: nodes that have applied
+    equally many must show the same one.
     """
     nodes = control.client().survey(timeout_s=min(control.timeout_s, 1.0))
     control.show(

@@ -41,7 +41,8 @@ def local() -> None:
 def up(directory: Path, nodes: int, names: str, settings: tuple[str, ...]) -> None:
     """Start the nodes and wait for a leader.
 
-    They listen on free loopback ports; DIR/client.yaml says where, for --config. A folder with a stopped cluster starts that one again, with its data.
+    They listen on free loopback ports; DIR/client.yaml says where, for --config. A folder with a stopped cluster
+    starts that one again, with its data.
     """
     node_ids = [name for name in names.split(",") if name] or [f"n{number}" for number in range(1, nodes + 1)]
     if len(node_ids) != nodes:

@@ -50,7 +50,8 @@ def put(control: Control, key: bytes, value: bytes) -> None:
 def get(control: Control, key: bytes) -> None:
     """Print the value of KEY.
 
-    Exit 1 if there is no such key. The value is printed byte by byte as it is. The read is linearizable: it sees every write that was acknowledged before it.
+    Exit 1 if there is no such key. The value is printed byte by byte as it is. The read is linearizable: it sees
+    every write that was acknowledged before it.
     """
     value = control.client().get(key)
     if control.as_json:

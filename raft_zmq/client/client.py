@@ -186,6 +186,10 @@ class RaftClient:
             timeout_s,
         )
 
+    def ask_node(self, request: Callable[[int], Request], address: str, *, timeout_s: float | None = None) -> bytes:
+        """The encoded answer of that very node to any request; raises NotLeaderError when it points to the leader."""
+        return self._send(request, address, timeout_s)
+
     def survey(self, *, timeout_s: float = DEFAULT_SURVEY_S) -> list[Surveyed]:
         """The state of every node that is known or that another names; those that do not answer in time say None."""
         return Survey(self.engine, timeout_s).run()
@@ -242,13 +246,17 @@ class RaftClient:
         *,
         retry: bool = True,
     ) -> _T:
-        timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        call = self.engine.ask(request, timeout_s, _nothing_more, address=address, retry=retry)
-        body = self.engine.wait_for(call)
+        body = self._send(request, address, timeout_s, retry=retry)
         try:
             return msgspec.msgpack.decode(body, type=kind)
         except msgspec.MsgspecError as error:
             raise PeerError(f"answer of {address or 'the leader'}: expected {kind}, found: {error}") from error
+
+    def _send(
+        self, request: Callable[[int], Request], address: str, timeout_s: float | None, *, retry: bool = True
+    ) -> bytes:
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        return self.engine.wait_for(self.engine.ask(request, timeout_s, _nothing_more, address=address, retry=retry))
 
 
 def open_engine(config: ClientConfig) -> Engine:
