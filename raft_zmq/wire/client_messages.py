@@ -117,7 +117,7 @@ class Refused(_Answer, frozen=True, gc=False):
 
 
 class Unknown(_Answer, frozen=True, gc=False):
-    """It may have happened, or may still: leadership was lost with the request under way. Retry with the same number."""
+    """It may have happened, or may still: leadership was lost with the request under way. Retry with that number."""
 
     message: str
 
