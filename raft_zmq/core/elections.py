@@ -82,13 +82,24 @@ def handle_vote_request(state: State, sender: str, request: VoteRequest) -> None
         state.promise(sender, VoteReply(term=term, granted=granted, pre_vote=True))
         return
     free = state.voted_for in ("", sender)  # asked again by the same candidate, it is granted again (rule 6)
-    granted = request.term == state.current_term and free and up_to_date and state.may_vote()
+    granted = request.term == state.current_term and free and up_to_date and _may_grant(state)
     if granted and state.voted_for != sender:
         state.voted_for = sender
         state.report(VoteGranted(term=state.current_term, candidate_id=sender))
     if granted:
         rules.reset_election_timer(state)
     state.promise(sender, VoteReply(term=state.current_term, granted=granted, pre_vote=False))
+
+
+def _may_grant(state: State) -> bool:
+    """Whether a vote of this server could count; whether it does is for the candidate's configuration to say.
+
+    A learner, or a server in no configuration, may be a voter by now and not know it, and without its vote there might
+    be no leader to tell it (thesis 4.2.2). Not so a server whose seat is bound to another data directory, or not bound
+    to any yet: it cannot know what was promised from that seat (rule 15).
+    """
+    voters = (*state.membership.voters, *state.membership.outgoing)
+    return state.may_vote() or not any(state.is_self(member) for member in voters)
 
 
 def handle_vote_reply(state: State, sender: str, incarnation: str, reply: VoteReply) -> None:
