@@ -96,12 +96,12 @@ class Checker:
         hold(invariants.election_safety(seen, after))
         hold(invariants.commit_index_never_goes_back(before, after))
         self._check_entries(before, after, ready, disk)
-        self._check_membership(raft, after, ready, disk)
+        used = self._check_membership(raft, after, ready, disk)
         for event in ready.events:
             if isinstance(event, BecameLeader):
                 hold(invariants.won_by_a_majority(after.node_id, event.term, raft.state.membership, event.votes))
         if after.commit_index > before.commit_index:
-            self._check_commit(raft, before, after)
+            self._check_commit(raft, before, after, used)
         if after.role == LEADER and (before.role, before.term) != (LEADER, after.term):
             hold(invariants.leader_completeness(seen, after, memory))
         self._views[after.node_id] = after
@@ -119,8 +119,10 @@ class Checker:
             previous_term = reset_to[1] if reset_to is not None else log.term_at(entries[0].index - 1)
             hold(invariants.log_matching(self.seen, after.node_id, previous_term, entries))
 
-    def _check_membership(self, raft: Raft, after: View, ready: Ready, disk: Disk) -> None:
+    def _check_membership(self, raft: Raft, after: View, ready: Ready, disk: Disk) -> list[Membership]:
+        """Returns the memberships that counted at some time since the last round."""
         memberships = self._memberships[after.node_id]
+        used = [memberships[-1][1]]
         if ready.base_membership is not None and memberships[0][0] == 0:
             memberships[0] = (0, ready.base_membership)
         if ready.reset_log_to is not None:
@@ -133,22 +135,25 @@ class Checker:
                 if entry.kind == EntryKind.CONFIGURATION:
                     self._check_change(raft, after, memberships[-1], entry)
                     memberships.append((entry.index, decode(entry.data)))
+                    used.append(memberships[-1][1])
         hold(invariants.latest_membership_counts(after, raft.state.membership, memberships[-1][1]))
+        return used
 
     def _check_change(self, raft: Raft, after: View, previous: tuple[int, Membership], entry: Entry) -> None:
         if after.role == LEADER and entry.term == after.term:  # whoever follows copies what a leader was allowed
             hold(invariants.majorities_overlap(previous[1], decode(entry.data)))
             hold(invariants.one_change_at_a_time(after, raft.state.log, previous[0], entry))
 
-    def _check_commit(self, raft: Raft, before: View, after: View) -> None:
+    def _check_commit(self, raft: Raft, before: View, after: View, used: Sequence[Membership]) -> None:
         log, seen = raft.state.log, self.seen
         hold(invariants.only_leaders_commit_first(seen, before, after))
         hold(invariants.leader_commits_its_own_term(before, after, log))
         hold(invariants.commits_what_was_committed(seen, after, log))
         if invariants.note_committed(seen, before, after, log):
             index = after.commit_index
-            membership = raft.state.membership
-            hold(invariants.committed_is_durable(index, log.term_at(index), membership, self.durable))
+            term = log.term_at(index)
+            findings = [invariants.committed_is_durable(index, term, each, self.durable) for each in used]
+            hold(None if None in findings else findings[0])
 
     def written(self, raft: Raft, disk: Disk) -> None:
         """The record of a round has been written, not yet synced."""
