@@ -11,8 +11,8 @@ from collections.abc import Generator
 
 import pytest
 
-LAB_CONTEXT = "kind-raft-lab"
-LAB_NAMESPACE = "raft"
+LAB_CONTEXT = os.environ.get("LAB_KUBE_CONTEXT", "kind-raft-lab")
+LAB_NAMESPACE = os.environ.get("LAB_NAMESPACE", "raft")
 
 
 def answers(*command: str) -> bool:

@@ -1,23 +1,21 @@
 """Live things to look at: the images that were built last, and the pods of the lab's cluster.
 
-Both need a container engine. Without one the tests are skipped; where CI=true and an engine answers, a missing image or
-cluster is a failure, because `make lab` should have made it. LAB_KUBE_CONTEXT, LAB_NAMESPACE and LAB_RELEASE choose
-another cluster than the lab's own.
+tests/conftest.py decides whether they are there. LAB_KUBE_CONTEXT and LAB_NAMESPACE choose another release of the chart
+than the lab's own.
 """
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import testinfra
 from testinfra.host import Host
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import LAB_CONTEXT, LAB_NAMESPACE
+
 NODES = ("raft-0", "raft-1", "raft-2")
 
 
@@ -27,10 +25,9 @@ class Lab:
 
     context: str
     namespace: str
-    release: str
 
     def kubectl(self, *arguments: str) -> str:
-        """What kubectl prints; CalledProcessError with its complaint if it fails."""
+        """What kubectl prints."""
         return run("kubectl", f"--context={self.context}", f"--namespace={self.namespace}", *arguments)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
@@ -45,43 +42,17 @@ class Lab:
 
 def run(*command: str) -> str:
     """Standard output of a command that has to work."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-
-
-def missing(what: str) -> NoReturn:
-    """Skip, or fail in CI: there an engine that answers obliges."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}"
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
-def engine() -> None:
-    """A container engine that answers, and the project's own tools first on the PATH."""
-    os.environ["PATH"] = f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    try:
-        run("docker", "version")
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("no container engine answers `docker version`")
-
-
-@pytest.fixture(scope="session")
-def lab(engine: None) -> Lab:
-    """The lab's running release."""
-    found = Lab(
-        os.environ.get("LAB_KUBE_CONTEXT", "kind-raft-lab"),
-        os.environ.get("LAB_NAMESPACE", "raft"),
-        os.environ.get("LAB_RELEASE", "raft"),
-    )
-    try:
-        found.kubectl("rollout", "status", f"statefulset/{found.release}", "--timeout=60s")
-    except (OSError, subprocess.SubprocessError) as error:
-        why = (getattr(error, "stderr", "") or str(error)).strip()
-        missing(
-            f"expected the lab's nodes to run in {found.context}, namespace {found.namespace}, found: {why} "
-            "`LAB_PLATFORM=kind make lab` starts them."
-        )
-    return found
+def lab() -> Lab:
+    """The lab's release, once all of its nodes are ready."""
+    lab = Lab(LAB_CONTEXT, LAB_NAMESPACE)
+    lab.kubectl("rollout", "status", "statefulset/raft", "--timeout=60s")
+    return lab
 
 
 @pytest.fixture(scope="module", params=NODES)
@@ -115,13 +86,12 @@ def newest_image(target: str) -> Image:
         "docker", "image", "ls", f"--filter=reference=*/raft-zmq-{target}", "--format={{.Repository}}:{{.Tag}}"
     )
     names = listed.split()
-    if not names:
-        missing(f"expected an image raft-zmq-{target}, found none. `ansible-playbook playbooks/build.yml` builds it.")
+    assert names, f"expected an image raft-zmq-{target}, found none; `ansible-playbook playbooks/build.yml` builds it"
     return Image(names[0], json.loads(run("docker", "image", "inspect", names[0]))[0])
 
 
 @pytest.fixture(scope="module", params=["server", "client"])
-def image(engine: None, request: pytest.FixtureRequest) -> Image:
+def image(request: pytest.FixtureRequest) -> Image:
     """Each image in turn."""
     return newest_image(request.param)
 

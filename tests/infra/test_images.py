@@ -3,13 +3,13 @@
 import json
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from tests.infra.conftest import ROOT
-
 pytestmark = pytest.mark.kind
 
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 LABELS = ("title", "description", "version", "revision", "base.name")
 BYTES_ABOVE_BASE_MAX = 40_000_000  # the base image is not ours to slim
 
@@ -43,7 +43,7 @@ def test_ports_and_volume_are_declared(image):
 def test_labels_say_what_it_is(image):
     labels = image.config["Labels"]
     assert all(labels.get(f"org.opencontainers.image.{name}") for name in LABELS)
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = tomllib.loads(PYPROJECT.read_text())["project"]["version"]
     assert labels["org.opencontainers.image.version"] == version
 
 
