@@ -1,5 +1,6 @@
 """`raft-node`: one node of the cluster, from its settings to its last log line."""
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from raft_zmq.core.errors import RaftLabError
 from raft_zmq.node import Node
 from raft_zmq.settings import Settings, load
 
+GC_THRESHOLDS = (50_000, 50, 1000)  # a full collection walks the whole log and state: keep it rare
 GIL_SWITCH_S = 0.0005  # the snapshot's and the HTTP server's threads must not keep the loop waiting for long
 
 
@@ -63,6 +65,8 @@ def run(config: Path | None, **flags: Any) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: node.stop(signal.Signals(number).name))
     sys.setswitchinterval(GIL_SWITCH_S)
+    gc.freeze()  # what was built so far stays
+    gc.set_threshold(*GC_THRESHOLDS)
     node.run()
 
 

@@ -86,6 +86,13 @@ class SnapshotSendStarted(CoreEvent, frozen=True, kw_only=True):
     index: int  # the last entry in the snapshot
 
 
+class SnapshotSent(CoreEvent, frozen=True, kw_only=True):
+    """A follower has installed the snapshot that this leader sent (Figure 13)."""
+
+    to: str  # node id of the follower
+    index: int  # the last entry in it
+
+
 class TransferStarted(CoreEvent, frozen=True, kw_only=True):
     """The leader hands over: it takes no new proposals until the target leads or an election timeout has passed."""
 
@@ -111,6 +118,7 @@ Event = (
     | LogTruncated
     | MembershipChanged
     | SnapshotSendStarted
+    | SnapshotSent
     | TransferStarted
     | PeerReincarnated
 )

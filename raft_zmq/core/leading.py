@@ -2,7 +2,7 @@
 
 from raft_zmq.core import configuration, handover, quorum, reads, rules
 from raft_zmq.core import membership as memberships
-from raft_zmq.core.events import PeerReincarnated, SnapshotSendStarted
+from raft_zmq.core.events import PeerReincarnated, SnapshotSendStarted, SnapshotSent
 from raft_zmq.core.messages import AppendEntries, AppendReply, Entry, EntryKind, InstallSnapshot, SnapshotReply
 from raft_zmq.core.progress import Progress, ProgressState
 from raft_zmq.core.ready import Accepted, Refused
@@ -220,6 +220,7 @@ def handle_snapshot_reply(state: State, sender: str, incarnation: str, reply: Sn
     if reply.installed:
         moved = progress.matched(reply.last_index)
         if progress.state is ProgressState.SNAPSHOT and progress.match_index >= progress.snapshot_index:
+            state.report(SnapshotSent(term=state.current_term, to=sender, index=progress.snapshot_index))
             progress.become_replicate()
         if moved:
             followers_log_grew(state, sender)

@@ -236,11 +236,11 @@ class Node:
         results = self._replica.apply(ready.committed)
         self._requests.applied(ready.committed, results, self._replica.last_applied)
         for checkpoint in self._replica.checkpoints:
-            self._log.emit(
-                events.Applied(index=checkpoint.index, entry_term=checkpoint.term, digest=checkpoint.digest),
-                self._state.current_term,
-            )
+            self._report_applied(checkpoint.index, checkpoint.term, checkpoint.digest)
         self._replica.checkpoints.clear()
+
+    def _report_applied(self, index: int, entry_term: int, digest: str) -> None:
+        self._log.emit(events.Applied(index=index, entry_term=entry_term, digest=digest), self._state.current_term)
 
     def _handle_event(self, event: Event) -> None:
         self._log.emit(event)
@@ -294,6 +294,7 @@ class Node:
         self._log_bytes_at_snapshot = self._storage.wal_bytes
         self._metrics.counters.snapshots += 1
         self._log.emit(taken, self._state.current_term)
+        self._report_applied(taken.index, taken.entry_term, taken.digest)
         for caller in self._snapshot_callers:
             self._requests.done(caller, taken.index)
         self._snapshot_callers.clear()

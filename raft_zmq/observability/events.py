@@ -54,14 +54,6 @@ class SnapshotTaken(NodeEvent, frozen=True, kw_only=True):
     seconds: float  # from the start to the sync
 
 
-class SnapshotSent(NodeEvent, frozen=True, kw_only=True):
-    """A follower has the whole snapshot that this leader sent (Figure 13)."""
-
-    to: str  # node id of the follower
-    index: int  # the last entry in it
-    total_bytes: int  # size of its file
-
-
 class SnapshotInstalled(NodeEvent, frozen=True, kw_only=True):
     """The node replaced its state by a snapshot from its leader (Figure 13)."""
 
@@ -149,7 +141,6 @@ EVENTS: tuple[type[NodeEvent], ...] = (
     NodeStopped,
     Applied,
     SnapshotTaken,
-    SnapshotSent,
     SnapshotInstalled,
     PeerConnected,
     PeerLost,
