@@ -29,7 +29,7 @@ class Segment(msgspec.Struct):
     path: Path
     size_bytes: int  # of the file
     used_bytes: int = 0  # where its last record ends
-    last_index: int = 0  # the highest entry in it that may still count; 0 if it holds none
+    last_index: int = 0  # the log's last entry when entries were last written to it; 0 if none of them count
 
 
 class Replay:
@@ -94,7 +94,7 @@ class Replay:
         else:
             del self.entries[first - self.start_index - 1 :]
             self.entries += entries
-        self.segments[-1].last_index = max(self.segments[-1].last_index, last)
+        self.segments[-1].last_index = last
         return None
 
 

@@ -160,7 +160,7 @@ class Wal:
         if record.entries:
             last = record.entries[-1]
             self._last = (last.index, last.term)
-            segment.last_index = max(segment.last_index, last.index)
+            segment.last_index = last.index
 
     def _begin_segment(self, record_bytes: int) -> None:
         """Go over to a new segment with room for such a record behind the one it begins with."""

@@ -3,13 +3,14 @@
 import itertools
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import HardState
 from raft_zmq.core.stored import Stored
 from raft_zmq.storage.errors import CorruptionError
-from raft_zmq.storage.record import HEADER, frame_end
+from raft_zmq.storage.record import HEADER, Record, decode, encode, frame_end, read_frame, seal
 from tests.unit.storage_disks import MEMBERS, TearingDisk, entry, log, opened, overwrite, put
 
 FIRST = "wal-0000000001.log"
@@ -211,6 +212,47 @@ def test_flipped_bytes_over_several_segments(tmp_path):
             except CorruptionError:
                 pass
         overwrite(path, sound)
+
+
+def resealed(data: bytes, offset: int, segment: int, sequence: int, record: Record) -> bytes:
+    """The segment with a record put in at that offset which is sound by itself."""
+    frame = bytearray()
+    seal(frame, encode(record, frame), segment, offset, sequence, term=1)
+    return data[:offset] + frame + data[offset + len(frame) :]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "entries", "reason"),
+    [
+        (7, log(7, 7), "expected record 6, found 7"),
+        (5, log(7, 7), "expected record 6, found 5"),
+        (6, log(8, 8), "expected entry 7 at the latest, found 8"),
+        (6, [entry(7), entry(9)], "expected 2 entries in order from 7, found the last to be 9"),
+    ],
+)
+def test_a_sound_record_that_cannot_follow_is_refused(tmp_path, sequence, entries, reason):
+    end, _ = written(tmp_path, RECORDS)[-1]
+    path = tmp_path / FIRST
+    overwrite(path, resealed(path.read_bytes(), end, 1, sequence, Record(entries=entries)))
+    with pytest.raises(CorruptionError, match=reason) as refused:
+        opened(tmp_path)
+    assert (refused.value.file, refused.value.offset) == (path, end)
+
+
+def test_a_segment_that_begins_with_another_state_is_refused(tmp_path):
+    paths, state = many_segments(tmp_path)
+    data = paths[1].read_bytes()
+    view = memoryview(data)
+    first = read_frame(view, 0, 2)
+    assert first is not None
+    record = decode(first.body)
+    for wrong in ({"hard_state": HardState(9, "n3", 0)}, {"base_membership": MEMBERS}, {"start": (1, 1)}):
+        overwrite(paths[1], resealed(data, 0, 2, first.sequence, msgspec.structs.replace(record, **wrong)))
+        with pytest.raises(CorruptionError, match="expected the state at the end of the segment before"):
+            opened(tmp_path)
+    overwrite(paths[1], resealed(data, 0, 2, first.sequence, record))
+    with opened(tmp_path) as storage:
+        assert storage.stored == state
 
 
 def test_a_large_record_torn_at_a_page(tmp_path):

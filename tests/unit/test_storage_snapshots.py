@@ -5,6 +5,7 @@ import os
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from raft_zmq.core.errors import PeerError, StorageError
@@ -12,7 +13,16 @@ from raft_zmq.core.membership import encode
 from raft_zmq.core.messages import InstallSnapshot
 from raft_zmq.storage.disk import Bytes, Disk
 from raft_zmq.storage.errors import CorruptionError, DiskFullError
-from raft_zmq.storage.snapshot_file import SnapshotReader, verify
+from raft_zmq.storage.snapshot_file import (
+    CHUNK,
+    END,
+    META,
+    SnapshotMeta,
+    SnapshotReader,
+    encode_block,
+    encode_end,
+    verify,
+)
 from raft_zmq.storage.storage import Storage
 from tests.unit.storage_disks import MEMBERS, FailingDisk, FullDisk, QuickDisk, TracingDisk, log, opened, overwrite, put
 
@@ -200,6 +210,22 @@ def test_every_flip_and_every_cut_of_a_snapshot_is_noticed(tmp_path):
     overwrite(path, sound + b"\0")
     with pytest.raises(CorruptionError):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(("chunks_claimed", "appended"), [(2, b""), (1, b"more")])
+def test_an_end_that_does_not_fit_the_file_is_refused(tmp_path, chunks_claimed, appended):
+    """Sound blocks all of them: a writer's error, or a file made up by someone."""
+    path = tmp_path / "made-up.snap"
+    data, crc = b"", 0
+    meta = msgspec.msgpack.encode(SnapshotMeta(7, 1, MEMBERS))
+    for number, (magic, content) in enumerate([(META, meta), (CHUNK, b"chunk")]):
+        header, crc = encode_block(magic, number, content, crc)
+        data += header + content
+    end = encode_end(chunks_claimed, len(data))
+    header, crc = encode_block(END, 2, end, crc)
+    path.write_bytes(data + header + end + appended)
+    with pytest.raises(CorruptionError):
+        verify(path)
 
 
 def test_chunks_before_the_damage_are_given_out_and_none_after(tmp_path):
