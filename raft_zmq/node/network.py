@@ -112,7 +112,8 @@ class Network:
 
     def counts(self) -> dict[str, int | dict[str, int]]:
         """What has been counted so far; from any thread."""
-        return msgspec.structs.asdict(self._counters)
+        counted = msgspec.structs.asdict(self._counters)
+        return {name: dict(count) if isinstance(count, dict) else count for name, count in counted.items()}
 
     def close(self) -> None:
         """Close everything; what was not sent yet is dropped."""
