@@ -135,8 +135,11 @@ def _figures(load: Load, tally: Tally, elapsed_s: float) -> Figures:
     for microseconds, count in tally.latencies.items():
         histogram.record_value(min(max(microseconds, 1), LATENCY_US_MAX), count)
 
+    highest = max(tally.latencies, default=0)
+
     def percentile_ms(percentile: float) -> float:
-        return round(float(histogram.get_value_at_percentile(percentile)) / 1000, 3)
+        # The histogram answers with the upper end of a bucket, which may lie above everything that was measured.
+        return min(float(histogram.get_value_at_percentile(percentile)), highest) / 1000
 
     return Figures(
         op=load.op,
@@ -149,7 +152,7 @@ def _figures(load: Load, tally: Tally, elapsed_s: float) -> Figures:
         p90_ms=percentile_ms(90),
         p99_ms=percentile_ms(99),
         p999_ms=percentile_ms(99.9),
-        max_ms=round(max(tally.latencies, default=0) / 1000, 3),
+        max_ms=highest / 1000,
         errors=tally.errors,
         unknown=tally.unknown,
     )

@@ -125,6 +125,7 @@ def run(
         RaftClient(loaded) as raft_client,
     ):
         progress.url = f"http://{dns_name}:{listener.port}"
+        plan = Plan(service=service, tag=_new_tag(), name=name, writes=writes, deadline_s=deadline_s)
         story = Story(progress, metrics.steps, as_json=log_format == "json")
         story.header(
             {
@@ -133,9 +134,9 @@ def run(
                 "service": service,
                 "cluster": loaded.cluster_id,
                 "history": str(history or "not recorded"),
+                "keys": f"{plan.tag}/…",
             }
         )
-        plan = Plan(service=service, tag=_new_tag(), name=name, writes=writes, deadline_s=deadline_s)
         held = Scenario(raft_client, plan, story, writer, metrics).run()
     if not held:
         raise NotSoError("expected every step to hold, found some that did not; they are named above")
@@ -190,7 +191,9 @@ def workload(
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=5.0, help="How long to measure.")
 @click.option("--op", type=click.Choice(["write", "read", "mixed"]), default="write", help="What to do.")
 @click.option("--warmup-s", type=click.FloatRange(0), default=1.0, help="How long to load it before measuring.")
-@click.option("--connections", type=click.IntRange(1, 64), default=2, help="To the leader; the clients share them.")
+@click.option(
+    "--connections", type=click.IntRange(1, 64), help="To the leader, shared by the clients; left out, 1 for each 128."
+)
 @click.option("--timeout-s", type=click.FloatRange(0, min_open=True), default=10.0, help="Patience for one request.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--verbose", is_flag=True, help="Say on standard error what the client itself costs.")
@@ -201,7 +204,7 @@ def bench(
     seconds: float,
     op: str,
     warmup_s: float,
-    connections: int,
+    connections: int | None,
     timeout_s: float,
     as_json: bool,
     verbose: bool,
@@ -211,7 +214,7 @@ def bench(
     A write counts once a majority has it on disk; reads are linearizable. Latencies are taken in the client, from
     submission to answer. Exit 3 if nothing was answered.
     """
-    lanes = min(connections, clients)
+    lanes = min(connections or 1 + clients // 128, clients)
     load_plan = bench_run.Load(
         op=op, clients=clients, size=size, seconds=seconds, warmup_s=warmup_s, timeout_s=timeout_s, lanes=lanes
     )

@@ -48,10 +48,11 @@ class Scenario:
 
     def run(self) -> bool:
         """All steps in order; whether each of them held. Without a leader and a session the others have no sense."""
-        for first in (self._cluster.find_leader, self._open_session):
-            self._be_patient()
-            if not first():
-                return self.story.result()
+        if not self._cluster.find_leader(self._ends_at):
+            return self.story.result()
+        self._be_patient()
+        if not self._open_session():
+            return self.story.result()
         for part in (
             self._write,
             self._read_back,

@@ -1,6 +1,7 @@
 """`raftctl top`: every node's state, live."""
 
 import time
+from collections.abc import Iterator
 
 import click
 from rich.console import Group
@@ -24,16 +25,27 @@ def top(control: Control, interval_s: float, rounds: int | None) -> None:
     """
     client = control.client()
     screen = console()
+    pictures = _pictures(client, interval_s, rounds)
+    if not screen.is_terminal:
+        for picture in pictures:
+            screen.print(picture)
+        return
+    with Live(console=screen, auto_refresh=False, screen=rounds is None) as live:
+        for picture in pictures:
+            live.update(picture, refresh=True)
+
+
+def _pictures(client: RaftClient, interval_s: float, rounds: int | None) -> Iterator[Group]:
     rate = CommitRate()
     done = 0
-    with Live(console=screen, auto_refresh=False, screen=screen.is_terminal and rounds is None) as live:
-        while rounds is None or done < rounds:
-            started_s = time.monotonic()
-            nodes = client.survey(timeout_s=min(interval_s, 1.0))
-            live.update(view(nodes, rate.of(nodes, started_s)), refresh=True)
-            done += 1
-            if done != rounds:
-                rest_until(client, started_s + interval_s)
+    while True:
+        started_s = time.monotonic()
+        nodes = client.survey(timeout_s=min(interval_s, 1.0))
+        yield view(nodes, rate.of(nodes, started_s))
+        done += 1
+        if done == rounds:
+            return
+        rest_until(client, started_s + interval_s)
 
 
 def rest_until(client: RaftClient, moment_s: float) -> None:

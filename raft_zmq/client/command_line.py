@@ -22,8 +22,13 @@ def run(command: click.Command, program: str) -> None:
         command.main(prog_name=program, standalone_mode=False)
         sys.stdout.flush()
         code = DONE
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = error.exit_code
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        path = context.command_path if context else program
+        click.echo(f"{path}: {' '.join(error.format_message().split())} See `{path} --help`.", err=True)
         code = error.exit_code
     except click.exceptions.Exit as stopped:
         code = stopped.exit_code
