@@ -89,6 +89,7 @@ class Node:
         stored = _with_first_members(self._storage.stored, settings)
         self._raft = Raft(config, stored, random.Random().uniform, now_s)
         self._state = self._raft.state
+        self._storage.forget_stored()
         self._clock = ClusterClock(settings.session_ttl_s)
         self._log_bytes_at_snapshot = 0
         self._housekeeping_due_s = now_s
