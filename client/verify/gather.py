@@ -23,7 +23,7 @@ def gather(folder: Path) -> Run:
     try:
         for path in sorted(folder.glob("*.log")):
             if path.name == CLIENT_LOG:
-                run.client = read_client_log(path.name, read_lines(path))
+                run.client = read_client_log(path.name, read_lines(path, blank=True))
             elif _is_sidecar(path):
                 run.unread.append(path.name)
             else:

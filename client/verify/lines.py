@@ -16,10 +16,11 @@ class TextLine(NamedTuple):
     text: str
 
 
-def read_lines(path: Path) -> Iterator[TextLine]:
-    """The lines that hold anything, without the time stamps of kubectl."""
+def read_lines(path: Path, blank: bool = False) -> Iterator[TextLine]:
+    """The lines without the time stamps of kubectl; `blank` ones are left out unless asked for."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
-            text = _STAMP.sub("", line.rstrip("\r\n"), count=1) if _STAMP.match(line) else line.strip()
-            if text.strip():
+            stamp = _STAMP.match(line)
+            text = line[stamp.end() if stamp else 0 :].rstrip()
+            if text or blank:
                 yield TextLine(f"{path.name}:{number}", text)

@@ -35,8 +35,11 @@ def conclusion(verdict: Verdict) -> str:
     held = sum(check.status == "pass" for check in verdict.checks)
     if verdict.ok:
         return f"VERDICT: passed, {held} of {len(verdict.checks)} checks hold"
-    told = [f"{check.name}: {check.status}" for check in verdict.checks if check.status != "pass"]
-    return f"VERDICT: failed, {held} of {len(verdict.checks)} checks hold; {', '.join(told)}"
+    told = ""
+    for status, word in (("fail", "failed"), ("vacuous", "vacuous")):
+        names = [check.name for check in verdict.checks if check.status == status]
+        told += f"; {word}: {', '.join(names)}" if names else ""
+    return f"VERDICT: failed, {held} of {len(verdict.checks)} checks hold{told}"
 
 
 def _explanations(verdict: Verdict) -> Iterator[str]:
@@ -49,7 +52,7 @@ def _explanations(verdict: Verdict) -> Iterator[str]:
 
 
 def _vacuous(check: Check) -> str:
-    return f"{check.name}: vacuous, nothing was there to check it ({check.detail}), so it is not shown"
+    return f"{check.name}: vacuous, there was nothing to check ({check.detail})"
 
 
 def _indented(text: str) -> str:

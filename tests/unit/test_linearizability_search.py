@@ -198,7 +198,7 @@ def small_histories(draw: st.DrawFn) -> list[Operation]:
     return sorted(history, key=lambda one: one.call)
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=700, deadline=None, derandomize=True)
 @given(small_histories())
 def test_agrees_with_trying_every_order(history: list[Operation]) -> None:
     [verdict] = check_history(history)

@@ -11,7 +11,7 @@ def scenario(run: Run) -> Finding:
     log = run.client
     if log is None:
         return Finding(0, "no client.log")
-    if not log.lines:
+    if not any(log.lines):
         return Finding(0, "client.log is empty", [f"{log.file}: expected the story of the client, found an empty file"])
     if not log.result:
         trouble = f"{log.file}: expected a last line `RESULT: passed, ...`, found none: the run did not end"
