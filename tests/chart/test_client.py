@@ -93,3 +93,11 @@ def test_helm_test_runs_a_pod_that_the_network_policy_lets_through(render):
     test = render()["Pod", "raft-test"]["metadata"]
     assert test["annotations"]["helm.sh/hook"] == "test"
     assert test["labels"]["raft-client"] == "true"
+
+
+def test_the_admin_pod_has_raftctl_config_and_a_way_through_the_network_policy(render):
+    pod = render({"admin": {"enabled": True}})["Deployment", "raft-admin"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert {"name": "RAFTCTL_CONFIG", "value": "/etc/raft-client/client.yaml"} in container["env"]
+    assert container["volumeMounts"] == [{"name": "client-config", "mountPath": "/etc/raft-client", "readOnly": True}]
+    assert pod["metadata"]["labels"]["raft-client"] == "true"

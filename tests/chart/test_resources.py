@@ -39,6 +39,11 @@ def test_without_the_client_its_config_stays_for_the_test(render):
     assert set(render({"client": {"enabled": False}})) == SERVERS | CLIENT_CONFIG | KEYS_HOOK | HELM_TEST
 
 
+def test_the_admin_pod_is_there_only_when_asked_for(render):
+    more = set(render({"admin": {"enabled": True}})) - set(render())
+    assert more == {("Deployment", "raft-admin")}
+
+
 def test_the_network_policy_can_be_left_out(render):
     assert ("NetworkPolicy", "raft") not in render({"networkPolicy": {"enabled": False}})
 
@@ -67,7 +72,7 @@ def test_every_resource_says_its_namespace_and_its_labels(render, values):
         labels = manifest["metadata"]["labels"]
         assert manifest["metadata"]["namespace"] == NAMESPACE, key
         assert labels["app.kubernetes.io/instance"] == "raft", key
-        assert labels["app.kubernetes.io/component"] in ("server", "client", "keys", "test"), key
+        assert labels["app.kubernetes.io/component"] in ("server", "client", "keys", "test", "admin"), key
 
 
 def test_what_an_upgrade_cannot_change_holds_no_version_of_the_chart(render):

@@ -32,6 +32,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
             "clients": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}],
             "http": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}],
         },
+        "admin": {"enabled": True},
         "raft": {"faultInjection": True, "logLevel": "debug"},
     },
 }
