@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -16,10 +17,13 @@ class NotSoError(RaftLabError):
     exit_code = NOT_SO
 
 
-def run(command: click.Command, program: str) -> None:
-    """Run it and exit: 0 done, 1 the thing asked about is not so, 2 bad usage or configuration, 3 no answer in time."""
+def run(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> None:
+    """Run it, by default with the arguments of this process, and exit.
+
+    0 done, 1 the thing asked about is not so, 2 bad usage or configuration, 3 no answer in time.
+    """
     try:
-        command.main(prog_name=program, standalone_mode=False)
+        command.main(arguments, prog_name=program, standalone_mode=False)
         sys.stdout.flush()
         code = DONE
     except click.exceptions.NoArgsIsHelpError as error:
