@@ -11,12 +11,13 @@ from raft_zmq.core.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
     PeerMessage,
     VoteReply,
     VoteRequest,
 )
 from raft_zmq.core.raft import Raft
-from raft_zmq.core.ready import Accepted, ReadGranted, Refused, TransferDone
+from raft_zmq.core.ready import Accepted, ReadGranted, Ready, Refused, TransferDone
 from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
 
@@ -52,6 +53,7 @@ class Server:
         commit_index: int = 0,
         uniform: Callable[[float, float], float] = lambda low, high: low,
         stored: Stored | None = None,
+        now_s: float = 0.0,
         **config: object,
     ) -> None:
         if stored is None:
@@ -66,12 +68,13 @@ class Server:
             "heartbeat_interval_s": HEARTBEAT_INTERVAL_S,
             "pre_vote": False,
             "check_quorum": False,
+            "incarnation": incarnation(node_id),
             **config,
         }
         self.node_id = node_id
-        self.now_s = 0.0
+        self.now_s = now_s
         self.raft = Raft(
-            Config(node_id=node_id, incarnation=incarnation(node_id), **settings),  # type: ignore[arg-type]
+            Config(node_id=node_id, **settings),  # type: ignore[arg-type]
             stored,
             uniform,
             self.now_s,
@@ -85,6 +88,8 @@ class Server:
         self.reads: list[ReadGranted] = []
         self.transfers: list[TransferDone] = []
         self.events: list[object] = []
+        self.snapshot_chunks: list[InstallSnapshot] = []
+        self.log_resets: list[tuple[int, int]] = []
         self.work()
 
     # what the paper calls the server's state
@@ -136,16 +141,25 @@ class Server:
         """Do all that is ready; the disk is prompt."""
         while self.raft.has_ready():
             ready = self.raft.ready()
-            self.sent_before_sync += ready.messages
-            self.sent_after_sync += ready.messages_after_sync
-            self.sent += [*ready.messages, *ready.messages_after_sync, *ready.snapshot_sends]
-            self.applied += ready.committed
-            self.accepted += ready.accepted
-            self.refused += ready.refused
-            self.reads += ready.reads
-            self.transfers += ready.transfers
-            self.events += ready.events
+            self.gather(ready)
             self.raft.advance()
+            for chunk in ready.snapshot_chunks:
+                if chunk.done:
+                    self.raft.step(self.now_s, inputs.SnapshotInstalled(chunk.last_index))
+
+    def gather(self, ready: Ready) -> None:
+        """Note what a round holds; `work` then ends it."""
+        self.sent_before_sync += ready.messages
+        self.sent_after_sync += ready.messages_after_sync
+        self.sent += [*ready.messages, *ready.messages_after_sync, *ready.snapshot_sends]
+        self.applied += ready.committed
+        self.accepted += ready.accepted
+        self.refused += ready.refused
+        self.reads += ready.reads
+        self.transfers += ready.transfers
+        self.events += ready.events
+        self.snapshot_chunks += ready.snapshot_chunks
+        self.log_resets += [ready.reset_log_to] if ready.reset_log_to else []
 
     # what the test looks at
 
