@@ -27,6 +27,11 @@ class Clock:
         self._anchor(world_s)
         self._world_s += seconds
 
+    def thaw(self, world_s: float) -> None:
+        """End a freeze early."""
+        self._local_s = self.local_s(world_s)
+        self._world_s = world_s
+
     def drift(self, world_s: float, rate: float) -> None:
         """Go on at another speed; 1.0 is true time."""
         self._anchor(world_s)

@@ -123,10 +123,9 @@ class Faults:
         world = self.world
         world.mend()
         world.network.weather = network.CALM
+        self.retired -= {member.node_id for name in world.servers for member in self._known_members(name)}
         for server in list(world.servers.values()):
-            server.crash_at, server.flip_next_chunk = "", False
-            server.disk.full = server.disk.failing_sync = False
-            server.sync_s = world.options.sync_s
+            server.be_well()
             self.start_again(server)
 
     # -- the network ---------------------------------------------------------------------------------------------------
@@ -211,8 +210,10 @@ class Faults:
     def crash_in_round(self) -> bool:
         server = self._some_server()
         if server is not None:
-            self._down_s[server.node_id] = self.seconds
-            server.crash_at = self.rng.choice(STAGES)
+            stage = self.rng.choice(STAGES)
+            for each in self.world.servers.values() if stage == "received" else [server]:  # few ever receive a snapshot
+                self._down_s[each.node_id] = self.seconds
+                each.crash_at = stage
         return server is not None
 
     def pause(self) -> bool:
@@ -297,7 +298,9 @@ class Faults:
     # -- what operators ask for ----------------------------------------------------------------------------------------
 
     def transfer(self) -> bool:
-        return self.world.transfer(self.rng.choice(["", self.rng.choice(self._members())]), self._count("transfer_done"))
+        return self.world.transfer(
+            self.rng.choice(["", self.rng.choice(self._members())]), self._count("transfer_done")
+        )
 
     def snapshot(self) -> bool:
         server = self._some_server()
@@ -328,7 +331,7 @@ class Faults:
         name = self.rng.choice(outside) if outside and self.rng.random() < 0.5 else self._fresh_server()
         if not name:
             return False
-        learner = Member(name, auto_promote=self.rng.random() < 0.8)
+        learner = Member(name, auto_promote=self.rng.random() < 0.5)
         return self._change(list(current.voters), [*current.learners, learner], "learner_added")
 
     def _fresh_server(self) -> str:
@@ -369,7 +372,7 @@ class Faults:
             return False
         chosen = self.rng.choice(current.voters)
         voters = [member for member in current.voters if member != chosen]
-        learner = msgspec.structs.replace(chosen, auto_promote=self.rng.random() < 0.7)
+        learner = msgspec.structs.replace(chosen, auto_promote=self.rng.random() < 0.5)
         return self._change(voters, [*current.learners, learner], "member_demoted")
 
     def promote(self) -> bool:
@@ -396,6 +399,15 @@ class Faults:
                 yield from (*membership.voters, *membership.outgoing, *membership.learners)
 
 
+MEMBERSHIP_KINDS = (
+    Faults.add_learner,
+    Faults.promote,
+    Faults.demote,
+    Faults.replace_member,
+    Faults.remove_member,
+    Faults.remove_leader,
+    Faults.retire,
+)
 KINDS: dict[str, Callable[[Faults], bool]] = {
     function.__name__: function
     for function in (
@@ -425,12 +437,30 @@ KINDS: dict[str, Callable[[Faults], bool]] = {
         Faults.wipe,
         Faults.transfer,
         Faults.snapshot,
-        Faults.add_learner,
-        Faults.remove_member,
-        Faults.remove_leader,
-        Faults.replace_member,
-        Faults.demote,
-        Faults.promote,
-        Faults.retire,
+        *MEMBERSHIP_KINDS,
     )
 }
+
+# What the kinds above lead to, and what the network does by itself: none of it may be missing from a large batch.
+CONSEQUENCES = (
+    "message_lost",
+    "message_duplicated",
+    "message_delayed",
+    "message_cut",
+    "kept_write",
+    "lost_write",
+    "torn_write",
+    "start_refused",
+    "flip_received",
+    "restart",
+    "snapshot_written",
+    "snapshot_installed",
+    "transfer_done",
+    "learner_added",
+    "member_promoted",
+    "member_demoted",
+    "member_replaced",
+    "member_removed",
+    "leader_removed",
+    *(f"crash_{stage}" for stage in STAGES),
+)

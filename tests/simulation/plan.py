@@ -7,7 +7,7 @@ import random
 
 import msgspec
 
-from tests.simulation.faults import KINDS, Fault
+from tests.simulation.faults import KINDS, MEMBERSHIP_KINDS, Fault
 from tests.simulation.network import Weather
 from tests.simulation.options import Options
 
@@ -29,12 +29,21 @@ def draw(seed: int) -> Plan:
     rng = random.Random(f"{seed}/plan")
     options = _draw_options(rng)
     chaos_s = rng.uniform(*CHAOS_S)
-    kinds = [kind for kind in KINDS if rng.random() < 0.45] or list(KINDS)
-    if options.lease_reads:
-        kinds = [kind for kind in kinds if kind not in BREAKS_LEASES] or ["crash"]
+    kinds = _draw_kinds(rng, options)
     count = rng.randint(5, 30)
     faults = [_draw_fault(rng, kinds, chaos_s) for _ in range(count)]
     return Plan(seed, options, tuple(sorted(faults, key=lambda fault: fault.at_s)), chaos_s)
+
+
+def _draw_kinds(rng: random.Random, options: Options) -> list[str]:
+    """Some of the kinds; those that change the membership come together, as they need each other."""
+    together = {function.__name__ for function in MEMBERSHIP_KINDS}
+    kinds = [kind for kind in KINDS if kind not in together and rng.random() < 0.45]
+    if rng.random() < 0.5:
+        kinds += sorted(together)
+    if options.lease_reads:
+        kinds = [kind for kind in kinds if kind not in BREAKS_LEASES]
+    return kinds or ["crash"]
 
 
 def _draw_fault(rng: random.Random, kinds: list[str], chaos_s: float) -> Fault:

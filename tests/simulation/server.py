@@ -98,7 +98,16 @@ class Server:
     def pause(self, seconds: float) -> None:
         """Stand still (SIGSTOP); messages wait."""
         self.paused_until_s = self.world.now_s + seconds
-        self.world.at(seconds, self._resume, self.life)
+        self.world.at(seconds, self._wake, self.life)
+
+    def be_well(self) -> None:
+        """End what makes this server slow or about to fail: its disk, its clock, its pause."""
+        self.crash_at, self.flip_next_chunk = "", False
+        self.disk.full = self.disk.failing_sync = False
+        self.sync_s = self.world.options.sync_s
+        self.clock.thaw(self.world.now_s)
+        self.paused_until_s = 0.0
+        self.world.at(0.0, self._wake, self.life)
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
@@ -145,7 +154,7 @@ class Server:
             return
         self._tick_at_s = 0.0
         if self.world.now_s < self.paused_until_s:
-            return  # _resume ticks
+            return  # _wake ticks
         if self.now_s >= self.raft.wake_at_s():
             self.deliver(Tick())
         elif self._round is None:
@@ -171,24 +180,27 @@ class Server:
                 if stage == "written":
                     wait_s = self.world.disk_rng.uniform(*self.sync_s)
                     if wait_s > 0:
-                        self.world.at(wait_s, self._resume, self.life)
+                        self.world.at(wait_s, self._disk_done, self._round)
                         return
         except StorageError as error:
             self.crash(str(error))
             return
         self._round = None
 
-    def _resume(self, life: int) -> None:
-        if life != self.life or self.raft is None:
+    def _disk_done(self, round_: Iterator[str]) -> None:
+        """The sync that this round waited for has taken its time."""
+        if self._round is not round_:
             return
         if self.world.now_s < self.paused_until_s:
-            self.world.at(self.paused_until_s - self.world.now_s, self._resume, life)
+            self.world.at(self.paused_until_s - self.world.now_s, self._disk_done, round_)
             return
-        if self._round is not None:
-            self._continue()
-        else:
-            self._inbox.append(Tick())
+        self._continue()
         self._turn()
+
+    def _wake(self, life: int) -> None:
+        """A pause is over: see what time it is."""
+        if life == self.life and self.world.now_s >= self.paused_until_s:
+            self.deliver(Tick())
 
     def _work(self, raft: Raft) -> Iterator[str]:
         """The steps of the package docstring of raft_zmq.core; yields between them."""
