@@ -72,6 +72,7 @@ class _Api:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=self._tls):  # noqa: S310
                 return True
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == no:
                 return False
             if error.code in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
