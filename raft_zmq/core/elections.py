@@ -22,6 +22,7 @@ def _become_pre_candidate(state: State) -> None:
     """Find out whether an election could be won, changing neither term nor vote (rule 9)."""
     state.role = Role.PRE_CANDIDATE
     state.leader_id = ""
+    state.transfer_election = False  # what a leader wanted was one election, and that is over
     state.report(
         BecamePreCandidate(
             term=state.current_term, last_log_index=state.log.last_index, last_log_term=state.log.last_term

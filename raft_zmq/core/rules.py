@@ -54,6 +54,8 @@ def reset_election_timer(state: State) -> None:
 
 def _leave_leadership(state: State, reason: str) -> None:
     """Stop leading: reads under way are refused, proposals under way stay open (they may yet commit; rule 24)."""
+    if reason == "higher_term" and state.transfer is not None and state.transfer.told:
+        reason = "transferred"
     state.report(SteppedDown(term=state.current_term, reason=reason, last_log_index=state.log.last_index))
     tickets = [*state.new_reads, *(ticket for round_ in state.read_rounds for ticket in round_.tickets)]
     state.outbox.refused.extend(Refused(ticket, "not_leader") for ticket in tickets)
