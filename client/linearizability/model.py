@@ -36,7 +36,8 @@ class Action(NamedTuple):
     @property
     def changes_nothing(self) -> bool:
         """Whether its answer proves that it left the key as it was."""
-        return self.op == "get" or (self.op in ("cas", "delete") and self.output is False)
+        refused = self.output is None if self.op == "incr" else self.output is False
+        return self.op == "get" or (refused and self.op in ("cas", "delete", "incr"))
 
 
 def to_action(operation: Operation) -> Action:

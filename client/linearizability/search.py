@@ -4,7 +4,8 @@ The search takes one operation after the other, always one that no other unplace
 when it is stuck. What it has already tried is a set of (operations placed, state), so nothing is tried twice. Four
 observations keep it short; none of them loses an order:
 
-1. An operation that fits now and changes nothing may be placed at once: whatever order has it later can have it here.
+1. An operation that fits now, and whose answer proves that it changed nothing wherever it stood, may be placed at once:
+   whatever order has it later can have it here.
 2. An operation without an answer ("optional") may wait for ever, so it is placed only where the next answer needs it.
 3. Optional operations that do the same are interchangeable: the one called first goes first.
 4. A value that is still to be seen, and that nothing left can make again, must not be left behind (sightings.py).
@@ -97,7 +98,7 @@ class Search:
             action = self.required[number]
             state, output = effect(placed.state, action)
             if output == action.output:
-                if state == placed.state:
+                if action.changes_nothing:
                     yield _with(placed, number, placed.used, state)
                     return
                 fitting.append((number, state))

@@ -42,8 +42,8 @@ class _Key:
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.reads = sorted((one for one in operations if one.op == "get" and one.result == "ok"), key=_call)
-        writes = [one for one in operations if one.is_write and one.output is not False]
-        self.acknowledged = sorted((one for one in writes if one.result == "ok" and not _did_nothing(one)), key=_end)
+        writes = [one for one in operations if one.is_write and not _did_nothing(one)]
+        self.acknowledged = sorted((one for one in writes if one.result == "ok"), key=_end)
         self.ends = [_end(one) for one in self.acknowledged]
         # Of the writes answered up to each place: the one called last.
         self.latest = list(accumulate(self.acknowledged, _called_last))
@@ -120,7 +120,9 @@ class _Makers:
 
 
 def _did_nothing(operation: Operation) -> bool:
-    return operation.op == "incr" and operation.output is None
+    """Whether the answer says that the key was left as it was."""
+    refused = operation.output is None if operation.op == "incr" else operation.output is False
+    return operation.result == "ok" and refused
 
 
 def _called_last(one: Operation, other: Operation) -> Operation:

@@ -61,6 +61,13 @@ GOOD = {
         operation("a", 2, "incr", 2, 3, value=1, output=None),
         operation("a", 3, "get", 4, 5, output="x"),
     ],
+    "a put of the value that is there takes effect after a delete": [
+        operation("a", 1, "put", 0, 1, value="x"),
+        operation("b", 1, "put", 2, 20, value="x"),
+        operation("c", 1, "delete", 2, 10, output=True),
+        operation("c", 2, "get", 11, 12),
+        operation("c", 3, "get", 21, 22, output="x"),
+    ],
     "keys are apart": [
         operation("a", 1, "put", 0, 1, value="x"),
         operation("a", 2, "get", 2, 3, key="other"),
