@@ -38,6 +38,7 @@ class Network:
         self._peer_lost = peer_lost
         self._counters = TransportCounters()
         self._contacts = {member.node_id: member for member in parse_members(settings.members)}
+        self._addresses: dict[str, str] = {}
         self._poller = zmq.Poller()
         self._other = -1
         with contextlib.ExitStack() as opened:
@@ -108,6 +109,7 @@ class Network:
             if member.peer_address:
                 members[member.node_id] = member
         wanted = {*membership.node_ids(), *others} or set(members)
+        self._addresses = {node_id: member.peer_address for node_id, member in members.items()}
         self._peers.set_members([members[node_id] for node_id in sorted(wanted) if node_id in members])
 
     def counts(self) -> dict[str, int | dict[str, int]]:
@@ -123,8 +125,7 @@ class Network:
         self._log.emit(events.PeerRefused(peer=peer, address="", reason=reason, count=1))
 
     def _connection_changed(self, peer: str, connected: bool) -> None:
-        member = self._contacts.get(peer)
-        address = member.peer_address if member is not None else ""
+        address = self._addresses.get(peer, "")
         self._log.emit((events.PeerConnected if connected else events.PeerLost)(peer=peer, address=address))
         if not connected:
             self._peer_lost(peer)

@@ -27,6 +27,7 @@ Delivery = tuple[str, str, PeerMessage]  # the sender's node id and incarnation,
 
 _MESSAGES_PER_RECEIVE = 1024
 _REPORTED_REFUSALS_MAX = 1000
+_LINKS_MAX = 100  # with so many open, a sender that is no member here is not answered
 
 
 class PeerTransport:
@@ -60,9 +61,8 @@ class PeerTransport:
         self._reported: set[tuple[str, str]] = set()
         self._links: dict[str, PeerLink] = {}
         self._named_links = itertools.count()
-        self._header = codec.encode_peer_header(
-            PeerHeader(PROTOCOL_VERSION, settings.cluster_id, settings.node_id, incarnation)
-        )
+        self._incarnation = incarnation
+        self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
         if keys is not None:
             sockets.serve_curve(self.socket, keys.current.own, zap.PEERS_DOMAIN)
@@ -70,9 +70,12 @@ class PeerTransport:
         self._reader = MessageReader(self.socket, frames_max=1 + PEER_MESSAGES_MAX)
 
     def set_members(self, members: Iterable[Member]) -> None:
-        """Connect to the members that are new or have moved, and drop the connections to those that are gone."""
+        """Connect to the members that are new or have moved, and drop the connections to those that are gone.
+
+        What they say of this node is the address that it has others answer to.
+        """
         wanted = {member.node_id: member.peer_address for member in members if member.peer_address}
-        wanted.pop(self._settings.node_id, None)
+        self._use_own_address(wanted.pop(self._settings.node_id, ""))
         for node_id, link in list(self._links.items()):
             if wanted.get(node_id) != link.address:
                 self._disconnect(node_id)
@@ -118,6 +121,12 @@ class PeerTransport:
         self._links.clear()
         self.socket.close(linger=0)
 
+    def _use_own_address(self, address: str) -> None:
+        settings = self._settings
+        self._header = codec.encode_peer_header(
+            PeerHeader(PROTOCOL_VERSION, settings.cluster_id, settings.node_id, self._incarnation, address)
+        )
+
     def _connect(self, node_id: str, address: str) -> None:
         curve = None
         if self._keys is not None:
@@ -152,6 +161,9 @@ class PeerTransport:
         if refusal:
             self._refuse(owner or header.sender, refusal)
             return
+        if header.address and header.sender not in self._links and len(self._links) < _LINKS_MAX:
+            # A leader of a membership that this node has yet to learn: unanswered, it could never tell.
+            self._connect(header.sender, header.address)
         for frame in frames[1:]:
             try:
                 received.append((header.sender, header.incarnation, codec.decode_peer(frame.buffer)))

@@ -20,12 +20,17 @@ ClusterId = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 
 
 class PeerHeader(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Which node, with which data directory, says the messages behind this frame."""
+    """Which node, with which data directory, says the messages behind this frame, and where to answer it.
+
+    `address` is the sender's peer address ("host:port") if it is a member and knows it. A receiver needs it whose own
+    membership is too old, or too empty, to hold the sender.
+    """
 
     version: ProtocolVersion
     cluster_id: ClusterId
     sender: NodeId
     incarnation: Incarnation
+    address: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
 
 class ClientHeader(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -159,6 +159,26 @@ def test_a_member_that_left_is_not_sent_to(new_node: NewNode) -> None:
     assert n1.counters.peer_messages_dropped == 1
 
 
+def test_a_sender_that_is_no_member_here_is_answered_where_it_says(keys_dir: Path, new_node: NewNode) -> None:
+    n1, n2 = new_node("n1", keys_dir), new_node("n2", keys_dir)
+    n1.transport.set_members([n1.member, n2.member])
+    until(lambda: n1.connected_to("n2"), n1, n2)
+    n1.transport.send("n2", [reply(1)])
+    until(lambda: n2.connected_to("n1"), n1, n2)
+    n2.transport.send("n1", [reply(2)])
+    until(lambda: n1.numbers() == [2], n1, n2)
+
+
+def test_a_sender_that_names_no_address_is_heard_all_the_same(new_node: NewNode) -> None:
+    n1, n2 = new_node("n1", None), new_node("n2", None)
+    n1.transport.set_members([n2.member])
+    until(lambda: n1.connected_to("n2"), n1, n2)
+    n1.transport.send("n2", [reply(1)])
+    until(lambda: n2.numbers() == [1], n1, n2)
+    n2.transport.send("n1", [reply(2)])
+    assert n2.counters.peer_messages_dropped == 1
+
+
 def test_a_host_name_is_looked_up(new_node: NewNode) -> None:
     n1, n2 = new_node("n1", None), new_node("n2", None)
     n1.transport.set_members([Member("n2", f"localhost:{n2.settings.peer_port}")])

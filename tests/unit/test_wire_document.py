@@ -36,7 +36,10 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {  # the message, and the type to decode 
     "compare-and-swap": (commands.CompareAndSwap(b"color", None, b"blue"), commands.Operation),
     "increment": (commands.Increment(b"hits", -1), commands.Operation),
     "scan-outcome": (commands.Outcome([(b"color", b"red")]), commands.Outcome),
-    "peer-header": (frames.PeerHeader(1, "raft", "raft-0", "8f1c2d3e"), frames.PeerHeader),
+    "peer-header": (
+        frames.PeerHeader(1, "raft", "raft-0", "8f1c2d3e", "raft-0.raft-headless:6001"),
+        frames.PeerHeader,
+    ),
     "append-entries": (
         AppendEntries(
             term=3,
