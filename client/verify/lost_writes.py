@@ -48,7 +48,7 @@ class _Key:
         # Of the writes answered up to each place: the one called last.
         self.latest = list(accumulate(self.acknowledged, _called_last))
         self.makers = _Makers(writes)
-        replacing = sorted((one for one in writes if one.op in ("put", "cas", "delete")), key=_call)
+        replacing = sorted((one for one in writes if one.op != "append"), key=_call)
         self.replacing_calls = [one.call for one in replacing]
         self.replaced_until = list(accumulate(map(_end, replacing), max))
         self.appends = sorted((one for one in self.acknowledged if one.op == "append"), key=_call)

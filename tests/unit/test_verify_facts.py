@@ -72,3 +72,12 @@ def test_a_write_that_an_unanswered_one_may_have_replaced_is_not_lost() -> None:
         operation("c", 1, "get", 20, 21, output="x"),
     ]
     assert find_lost_writes(history).lost == []
+
+
+def test_an_append_whose_text_an_increment_may_have_changed_is_not_lost() -> None:
+    history = [
+        operation("a", 1, "append", 0, 1, value="1", output=1),
+        operation("b", 1, "incr", 2, None, value=2),
+        operation("c", 1, "get", 20, 21, output="3"),
+    ]
+    assert find_lost_writes(history).lost == []
