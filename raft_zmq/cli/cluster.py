@@ -21,7 +21,8 @@ def status(control: Control) -> None:
     Exit 3 if none answers. A digest is the running hash of all entries a node has applied: nodes that have applied
     equally many must show the same one.
     """
-    nodes = control.client().survey(timeout_s=min(control.timeout_s, 1.0))
+    client = control.client()
+    nodes = client.survey(timeout_s=min(control.timeout_s, 1.0))
     control.show(
         [
             {"node_id": node.node_id, "address": node.address, "status": msgspec.to_builtins(node.status)}
@@ -31,7 +32,7 @@ def status(control: Control) -> None:
     )
     if all(node.status is None for node in nodes):
         raise NotDoneError(
-            f"status: expected an answer from at least one of {len(nodes)} nodes, found none. "
+            f"status: expected an answer from at least one node, found none: {client.engine.belief.account()}. "
             "Check that they run, and the addresses and keys in the configuration."
         )
 

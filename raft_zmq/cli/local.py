@@ -49,7 +49,7 @@ def up(directory: Path, nodes: int, names: str, settings: tuple[str, ...]) -> No
         raise click.UsageError(f"--names: expected {nodes} names (--nodes), found {len(node_ids)}.")
     cluster = local_cluster.up(directory, node_ids, dict(_parse_setting(text) for text in settings))
     running = ", ".join(node.node_id for node in cluster.nodes)
-    click.echo(f"{running} run and have a leader. Next: raftctl --config {directory / 'client.yaml'} status")
+    click.echo(f"running, with a leader: {running}. Next: raftctl --config {directory / 'client.yaml'} status")
 
 
 @local.command()

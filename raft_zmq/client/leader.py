@@ -82,7 +82,7 @@ class LeaderBelief:
 
     def heard_refusal(self, asked: str, reason: str) -> None:
         """The node at `asked` does not talk to this client."""
-        self._refusals[asked] = reason
+        self._refusals[asked] = reason.rstrip(".")
 
     def heard_nothing(self, asked: str) -> None:
         """The node at `asked` did not answer."""

@@ -261,3 +261,11 @@ def test_late_answer_to_a_call_past_its_deadline_is_ignored(nodes):
             client.get(b"k", timeout_s=0.2)
         a.answer = lambda request: Done(late[0].request_id, b"") if isinstance(request, Status) else leader(request)
         assert client.get(b"k") is None
+
+
+def test_node_that_does_not_talk_to_this_client_says_why(nodes):
+    a, _, _ = nodes
+    a.answer = lambda request: Refused(0, "invalid", "cluster_id: expected 'prod', found 'raft'.")
+    with RaftClient(config(a), timeout_s=0.4) as client, pytest.raises(NotDoneError) as raised:
+        client.get(b"k")
+    assert f"found none: a ({a.address}): cluster_id: expected 'prod', found 'raft'; check" in str(raised.value)
