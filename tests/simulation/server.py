@@ -1,6 +1,5 @@
 """One simulated server: goes through the steps of `raft_zmq.core` and may die between any two of them."""
 
-import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -38,8 +37,7 @@ class Server:
         self.disk = disk
         self.clock = clock
         self.config = config
-        self.rng = random.Random(f"{world.seed}/{node_id}")
-        self.uniform = self.rng.uniform
+        self.uniform = world.make_uniform(node_id)
         self.raft: Raft | None = None
         self.replica = Replica(KeyValueStore())
         self.service = Service(self.replica)
@@ -127,6 +125,7 @@ class Server:
             if self._round is not None:
                 return
             if not self.raft.has_ready():
+                self._compact(self.raft)
                 self._plan_tick(self.raft.wake_at_s())
                 return
             self._round = self._work(self.raft)
@@ -186,6 +185,7 @@ class Server:
             self.crash(str(error))
             return
         self._round = None
+        self.world.round_done(self)
 
     def _disk_done(self, round_: Iterator[str]) -> None:
         """The sync that this round waited for has taken its time."""
@@ -230,7 +230,6 @@ class Server:
         raft.advance()
         if received is not None:
             self._inbox.insert(0, received)
-        self._compact(raft)
         yield "advanced"
 
     def _send(self, to: str, message: PeerMessage) -> None:

@@ -35,6 +35,10 @@ class Trace:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def since(self, count: int) -> list[Line]:
+        """The lines after the first `count`."""
+        return self._lines[count:]
+
     def text(self, last: int | None = None) -> Iterator[str]:
         """All lines, or the last so many, readable."""
         lines = self._lines if last is None else self._lines[-last:]

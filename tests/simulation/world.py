@@ -60,6 +60,8 @@ class World:
         self.servers: dict[str, Server] = {}
         self.clients: list[Client] = []
         self.clients_stopped = False
+        self.make_uniform = lambda node_id: random.Random(f"{seed}/{node_id}").uniform  # election timeouts
+        self.watchers: list[Callable[[Server], None]] = []  # called after each round of a server
         self.on_death: Callable[[Server], None] | None = None  # what the operator does about a server that died
         self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
@@ -252,6 +254,11 @@ class World:
         covered = server.disk.snapshot.index if server.disk.snapshot else 0
         if 0 < self.options.snapshot_entries <= server.replica.last_applied - covered:
             server.write_snapshot(self.options.snapshot_s)
+
+    def round_done(self, server: Server) -> None:
+        """A server has done all that a Ready asked for."""
+        for watch in self.watchers:
+            watch(server)
 
     def server_died(self, server: Server) -> None:
         """A server's process has ended."""
