@@ -192,11 +192,13 @@ class Node:
             self._send_chunks(ready)
             self._write(ready)
             self._network.to_peers(ready.messages_after_sync)
+            for event in ready.events:
+                self._log.emit(event)  # synced by now, and told before what is applied because of it
             self._tell_requests(ready)
             self._apply(ready)
             self._raft.advance()
             for event in ready.events:
-                self._handle_event(event)
+                self._react_to(event)
             for chunk in ready.snapshot_chunks:
                 self._receive_chunk(chunk)
 
@@ -243,8 +245,7 @@ class Node:
     def _report_applied(self, index: int, entry_term: int, digest: str) -> None:
         self._log.emit(events.Applied(index=index, entry_term=entry_term, digest=digest), self._state.current_term)
 
-    def _handle_event(self, event: Event) -> None:
-        self._log.emit(event)
+    def _react_to(self, event: Event) -> None:
         if isinstance(event, MembershipChanged):
             self._network.reach(self._state.membership, self._state.departing)
         elif isinstance(event, SteppedDown):
