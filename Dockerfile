@@ -7,7 +7,8 @@
 #     --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \
 #     --dest build/wheelhouse "raft-zmq[lab] @ file://$PWD/$(ls build/wheelhouse/raft_zmq-*.whl)"
 #
-# (aarch64 in place of x86_64 for an arm64 image; the folder should hold one raft_zmq wheel, the current one), and then
+# (aarch64 in place of x86_64 for an arm64 image; remove build/lib first, or setuptools packs what it holds of older
+# sources), and then
 #
 #   docker build --target server --tag localhost:5001/raft-zmq-server:0.1.0 .
 #   docker build --target client --tag localhost:5001/raft-zmq-client:0.1.0 .

@@ -82,13 +82,12 @@ def notes(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Valu
         command = (helm, "template", "raft", str(copy), "--namespace", NAMESPACE)
         done = _run(*command, "--show-only", "templates/notes.yaml", values=json.dumps(values))
         assert done.returncode == 0, done.stderr
-        return yaml.safe_load(done.stdout)["notes"]
+        return str(yaml.safe_load(done.stdout)["notes"])
 
     return notes
 
 
 def pod_spec(manifest: Manifest) -> dict[str, Any] | None:
     """The pod that a manifest is or makes; None for one that makes none."""
-    if manifest["kind"] == "Pod":
-        return manifest["spec"]
-    return manifest.get("spec", {}).get("template", {}).get("spec")
+    spec: dict[str, Any] = manifest.get("spec", {})
+    return spec if manifest["kind"] == "Pod" else spec.get("template", {}).get("spec")

@@ -32,7 +32,8 @@ class Lab:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object of the namespace."""
-        return json.loads(self.kubectl("get", kind, name, "--output=json"))
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "--output=json"))
+        return found
 
     def container(self, pod: str, container: str) -> Host:
         """A container of a pod, for testinfra."""
@@ -58,7 +59,7 @@ def lab() -> Lab:
 @pytest.fixture(scope="module", params=NODES)
 def node_name(request: pytest.FixtureRequest) -> str:
     """Each node in turn."""
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,8 @@ class Image:
     @property
     def config(self) -> dict[str, Any]:
         """User, command, labels and the like."""
-        return self.facts["Config"]
+        config: dict[str, Any] = self.facts["Config"]
+        return config
 
 
 def newest_image(target: str) -> Image:
