@@ -1,0 +1,115 @@
+"""The lab on kind after site.yml: gathering at any later time, and other people's work left alone."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.ansible.conftest import Play
+
+Run = Callable[..., Play]
+
+pytestmark = [pytest.mark.kind, pytest.mark.timeout(300)]
+CONTEXT = "kind-raft-lab"
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def kubectl(*arguments: str) -> str:
+    return run("kubectl", f"--context={CONTEXT}", *arguments)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Makes what `kind get clusters` takes for a cluster: a container with kind's labels that never runs."""
+    image = kubectl("get", "pod", "raft-0", "--namespace=raft", "--output=jsonpath={.spec.containers[0].image}")
+    made = []
+
+    def make(name: str, **files: str) -> str:
+        container = f"{name}-control-plane"
+        labels = [f"--label=io.x-k8s.kind.cluster={name}", "--label=io.x-k8s.kind.role=control-plane"]
+        run("docker", "create", *labels, f"--name={container}", image)
+        made.append(container)
+        for folder, content in files.items():
+            source = tmp_path / container / folder
+            source.mkdir(parents=True)
+            (source / {"kind": "kubeadm.conf", "kubernetes": "admin.conf"}[folder]).write_text(content)
+            run("docker", "cp", str(source), f"{container}:{'/etc/' if folder == 'kubernetes' else '/'}")
+        return container
+
+    yield make
+    for container in made:
+        subprocess.run(["docker", "rm", "--force", container], capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def remove_cluster(play: Run, tmp_path: Path) -> Callable[[str], Play]:
+    """Asks the role to remove the cluster of that name."""
+    playbook = tmp_path / "remove.yml"
+    task = {"name": "Remove", "ansible.builtin.include_role": {"name": "kind_cluster", "tasks_from": "remove"}}
+    playbook.write_text(yaml.safe_dump([{"hosts": "lab", "gather_facts": False, "tasks": [task]}]))
+    return lambda name: play(str(playbook), lab_cluster_name=name)
+
+
+def test_a_cluster_of_that_name_with_another_owner_is_left_alone(
+    stand_in: Callable[..., str], remove_cluster: Callable[[str], Play]
+) -> None:
+    container = stand_in("raft-test-foreign", kind="node-labels: tier=web", kubernetes="in use")
+    done = remove_cluster("raft-test-foreign")
+    assert done.returncode == 2
+    assert "expected none or one that the lab made, found somebody else's. Nothing was touched." in done.error()
+    assert container in run("docker", "ps", "--all", "--format={{.Names}}").split()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"kind": "node-labels: managed-by=raft-zmq-lab", "kubernetes": "in use"}, {}],
+    ids=["one of the lab", "one that never came up"],
+)
+def test_an_older_lab_is_removed_even_when_it_is_half_finished(
+    stand_in: Callable[..., str], remove_cluster: Callable[[str], Play], files: dict[str, str]
+) -> None:
+    container = stand_in("raft-test-older", **files)
+    assert remove_cluster("raft-test-older").returncode == 0
+    assert container not in run("docker", "ps", "--all", "--format={{.Names}}").split()
+
+
+def test_a_namespace_with_another_owner_is_left_alone(play: Run) -> None:
+    kubectl("create", "namespace", "raft-test-foreign")
+    try:
+        done = play("playbooks/deploy.yml", lab_platform="kind", lab_namespace="raft-test-foreign", images_tag="any")
+        assert done.returncode == 2
+        assert "expected none or one that the lab made, found another one." in done.error()
+        assert kubectl("get", "namespace", "raft-test-foreign", "--output=name").strip()
+    finally:
+        kubectl("delete", "namespace", "raft-test-foreign")
+
+
+def test_logs_from_before_a_restart_are_gathered_too(play: Run, tmp_path: Path) -> None:
+    restarts = "--output=jsonpath={.status.containerStatuses[0].restartCount}"
+    before = int(kubectl("get", "pod", "raft-1", "--namespace=raft", restarts))
+    kubectl("exec", "raft-1", "--namespace=raft", "--", "python", "-c", "import os; os.kill(1, 15)")
+    kubectl(
+        *("wait", "pod/raft-1", "--namespace=raft", "--timeout=60s"),
+        f"--for=jsonpath={{.status.containerStatuses[0].restartCount}}={before + 1}",
+    )
+    kubectl("wait", "pod/raft-1", "--namespace=raft", "--timeout=60s", "--for=condition=Ready")
+
+    done = play("playbooks/collect_logs.yml", lab_platform="kind", lab_artifacts_dir=str(tmp_path), lab_run_id="later")
+    assert done.returncode == 0, done.output
+    gathered = tmp_path / "latest"
+    names = {path.name for path in gathered.iterdir()}
+    assert names >= {"raft-0.log", "raft-1.log", "raft-2.log", "client.log", "history.jsonl", "cluster"}
+    lines = [line[line.index("{") :] for line in (gathered / "raft-1.log").read_text().splitlines()]
+    events = [json.loads(line)["event"] for line in lines]
+    assert events.count("node_started") == 2
+    assert events.index("node_stopped") < len(events) - 1 - events[::-1].index("node_started")
+    cluster = {path.name for path in (gathered / "cluster").iterdir()}
+    assert cluster == {"describe.txt", "events.txt", "nodes.txt", "values.yaml", "versions.yaml", "versions-helm.txt"}
+    values = yaml.safe_load((gathered / "cluster" / "values.yaml").read_text().partition("\n")[2])
+    assert values["replicas"] == 3
