@@ -130,7 +130,8 @@ def advance_commit_index(state: State) -> bool:
     if index <= state.commit_index or state.log.term_at(index) != state.current_term:
         return False
     committed = state.log.entries(state.commit_index + 1, index)
-    state.uncommitted_bytes = max(0, state.uncommitted_bytes - sum(len(entry.data) for entry in committed))
+    counted = (entry for entry in committed if entry.term == state.current_term)  # by `append`, since this term began
+    state.uncommitted_bytes -= sum(len(entry.data) for entry in counted)
     state.commit_index = index
     return True
 
