@@ -17,7 +17,6 @@ Commands, one a line; `#` begins prose:
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from raft_zmq.core.messages import AppendEntries
@@ -186,9 +185,9 @@ def play(script: str) -> str:
     return "\n".join([head, RULER, *story.lines]) + "\n"
 
 
-def scripts() -> Iterator[Path]:
+def scripts() -> list[Path]:
     """All golden scripts, by name."""
-    yield from sorted(FOLDER.glob("*.txt"))
+    return sorted(FOLDER.glob("*.txt"))
 
 
 def main(arguments: list[str]) -> int:
