@@ -50,10 +50,10 @@ tools: $(VENV) ## find kind, helm and kubectl, or fetch the pinned ones into .to
 	@ansible-playbook playbooks/preflight.yml -e lab_platform=local -e lab_tools_needed=true
 
 simulate: $(VENV) ## random faults under SEEDS= seeds from FIRST_SEED= on
-	RAFT_SEEDS=$(SEEDS) RAFT_SEED=$(FIRST_SEED) pytest -n 2 tests/simulation -k random
+	python -m tests.simulation --seeds $(SEEDS) $(if $(FIRST_SEED),--first-seed $(FIRST_SEED)) $(if $(filter 1,$(SEEDS)),--trace --shrink)
 
 golden: $(VENV) ## write the golden scripts' output anew; read the diff before you commit it
-	GOLDEN=write pytest tests/simulation -k golden
+	python -m tests.simulation.golden --write
 
 bench: $(VENV) ## measure writes and reads of three local nodes
 	@raftctl local up --nodes 3 --dir build/bench
