@@ -15,6 +15,7 @@ from client.history import Asked, HistoryWriter, Record, Result
 from client.workload import Keys, RandomClient, Recorder
 from raft_zmq.client import config
 from raft_zmq.client.client import open_engine
+from tests.integration.waiting import wait_until
 
 TIMEOUT_S = 10.0
 
@@ -49,7 +50,7 @@ class Background:
         self._ending = threading.Event()
         self._begun = threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="workload")
+        self._thread = threading.Thread(target=self._run, name="workload", daemon=True)
         self.counts: Counter[tuple[str, Result]] = Counter()
 
     def __enter__(self) -> "Background":
@@ -66,6 +67,14 @@ class Background:
             assert not self._thread.is_alive(), "the workload did not end"
             if self._error is not None:
                 raise self._error
+
+    def wait_for_answers(self, number: int = 50) -> None:
+        """Until so many more operations have been answered."""
+        before = self._answered()
+        wait_until(lambda: self._answered() >= before + number, f"{number} more answers to the workload")
+
+    def _answered(self) -> int:
+        return sum(count for (_, result), count in self.counts.copy().items() if result == "ok")
 
     def longest_silence_s(self) -> float:
         """The longest time in which not a single write was acknowledged."""
@@ -110,7 +119,7 @@ class Background:
                     due_s[client.name] = now_s + self._pause_s
                     client.go_on()
             engine.turn(self._pause_s / 4)
-            if any(result == "ok" for _, result in self.counts):
+            if self._answered():
                 self._begun.set()
         for client in clients:
             if client.trouble is not None:

@@ -4,10 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from client.verify.gather import gather
@@ -37,8 +38,13 @@ class RunningCluster:
 
     # Asking
 
-    def client(self, timeout_s: float = 10.0) -> RaftClient:
-        return RaftClient(config.load(self.config_file), timeout_s=timeout_s)
+    def client(self, *, timeout_s: float = 10.0, only: Sequence[str] = ()) -> RaftClient:
+        """A client of the cluster, or one that knows `only` these nodes: it is on their side of a partition."""
+        loaded = config.load(self.config_file)
+        if only:
+            endpoints = tuple(endpoint for endpoint in loaded.endpoints if endpoint.node_id in only)
+            loaded = msgspec.structs.replace(loaded, endpoints=endpoints)
+        return RaftClient(loaded, timeout_s=timeout_s)
 
     def raftctl(self, *arguments: str, timeout_s: float = 30) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "raft_zmq.cli.ctl", "--config", str(self.config_file), *arguments]
@@ -205,11 +211,22 @@ def start_cluster(tmp_path: Path) -> Iterator[StartCluster]:
     started: list[RunningCluster] = []
 
     def start(nodes: int = 3, **settings: Setting) -> RunningCluster:
-        names = [f"n{number}" for number in range(1, nodes + 1)]
-        cluster = RunningCluster(tmp_path / f"cluster{len(started)}", names, settings)
+        cluster = RunningCluster(tmp_path / f"cluster{len(started)}", _names(nodes), settings)
         started.append(cluster)
         return cluster
 
     yield start
     for cluster in started:
         local.down(cluster.directory)
+
+
+@pytest.fixture(scope="module")
+def cluster_of_three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """One cluster for all tests of a file that only ask, and leave it as it was."""
+    cluster = RunningCluster(tmp_path_factory.mktemp("shared"), _names(3), {})
+    yield cluster
+    local.down(cluster.directory)
+
+
+def _names(nodes: int) -> list[str]:
+    return [f"n{number}" for number in range(1, nodes + 1)]
