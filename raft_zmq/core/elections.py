@@ -149,4 +149,5 @@ def _become_leader(state: State) -> None:
     state.read_token = 0
     state.quorum_due_s = state.now_s + state.config.election_timeout_s_max
     state.term_start_index = rules.append(state, EntryKind.NOOP, [b""])
+    state.caught_up_index = state.commit_index_at_heartbeat = state.term_start_index
     state.heartbeat_due_s = state.now_s + state.config.heartbeat_interval_s

@@ -50,6 +50,7 @@ def heartbeat_quiet_followers(state: State) -> None:
     if state.config.lease_reads and rules.committed_in_own_term(state):
         reads.begin_round(state)  # its confirmation extends the lease
     state.heartbeat_due_s = state.now_s + interval_s
+    state.caught_up_index, state.commit_index_at_heartbeat = state.commit_index_at_heartbeat, state.commit_index
     for node_id, progress in state.progress.items():
         patience_s = state.config.election_timeout_s_max if progress.state is ProgressState.SNAPSHOT else interval_s
         if progress.waiting and state.now_s - progress.waiting_since_s >= patience_s:

@@ -117,6 +117,8 @@ class State:
         ] = {}  # removed servers that still have to learn of it: the index to bring them to
         self.reborn: set[str] = set()  # members that answer from another data directory than the one recorded
         self.term_start_index = 0  # the first entry of the leader's term
+        self.commit_index_at_heartbeat = 0
+        self.caught_up_index = 0  # the commit index one or two heartbeats ago: who holds that has caught up
         self.uncommitted_bytes = 0
         self.heartbeat_due_s = 0.0
         self.quorum_due_s = 0.0

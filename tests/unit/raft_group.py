@@ -16,6 +16,7 @@ from raft_zmq.core.stored import Stored
 from tests.unit.raft_server import Server, members
 
 LATENCY_S = 0.01
+FAR_LATENCY_S = 0.04
 CHUNK_BYTES = 200  # of a snapshot in one message: small, so that a snapshot takes several
 
 
@@ -94,6 +95,7 @@ class Group:
         self.config = {"uniform": random.Random(seed).uniform, "pre_vote": True, "check_quorum": True, **config}
         self.cut: set[tuple[str, str]] = set()  # links one way, as (sender, receiver)
         self.lost: Callable[[str, str, PeerMessage], bool] = lambda sender, to, message: False
+        self.far: set[str] = set()  # servers at the end of a slow link
         self.delivered: list[tuple[str, str, PeerMessage]] = []
         self.stopped: set[str] = set()
         self._on_the_way: list[tuple[float, int, str, str, str, PeerMessage]] = []
@@ -139,7 +141,7 @@ class Group:
         disk = server.raft.state.config.incarnation
         for to, message in server.take_sent():
             filled = server.fill(message) if isinstance(message, InstallSnapshot) else message
-            due_s = self.now_s + LATENCY_S
+            due_s = self.now_s + (FAR_LATENCY_S if {server.node_id, to} & self.far else LATENCY_S)
             heapq.heappush(self._on_the_way, (due_s, next(self._number), server.node_id, disk, to, filled))
 
     # time
