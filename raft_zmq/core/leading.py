@@ -228,9 +228,12 @@ def handle_snapshot_reply(state: State, sender: str, incarnation: str, reply: Sn
         return
     if progress.state is not ProgressState.SNAPSHOT:
         return
-    if (reply.last_index, reply.last_term) == (progress.snapshot_index, progress.snapshot_term):
-        progress.snapshot_offset = reply.next_offset
-        progress.waiting = False
+    if (reply.last_index, reply.last_term) != (progress.snapshot_index, progress.snapshot_term):
+        return
+    if progress.waiting and reply.next_offset == progress.snapshot_offset:
+        return  # a repeated answer: that chunk is on its way, and sent twice it would be answered twice, for ever
+    progress.snapshot_offset = reply.next_offset
+    progress.waiting = False
 
 
 def commit(state: State) -> None:

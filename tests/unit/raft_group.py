@@ -26,6 +26,7 @@ class Machine(Server):
     def __init__(self, node_id: str, stored: Stored, snapshot_file: bytes, now_s: float, **config: object) -> None:
         self.base_membership = stored.base_membership
         self.snapshot_file = snapshot_file
+        self.snapshot_files = {stored.snapshot_index: snapshot_file}  # by last index: an older one may be on its way
         self._incoming = bytearray()
         self.config = config
         super().__init__(node_id, stored=stored, now_s=now_s, **config)
@@ -36,23 +37,21 @@ class Machine(Server):
         for chunk in ready.snapshot_chunks:
             self._incoming[chunk.offset :] = chunk.data
             if chunk.done:
-                self.snapshot_file = bytes(self._incoming)
+                self.snapshot_file = self.snapshot_files[chunk.last_index] = bytes(self._incoming)
                 self.applied = _decode(self.snapshot_file)
 
     def take_snapshot(self) -> None:
         """Write down all that is applied, and let the log go."""
         self.snapshot_file = msgspec.msgpack.encode(self.applied)
         newest = self.applied[-1]
+        self.snapshot_files[newest.index] = self.snapshot_file
         self.step(inputs.SnapshotWritten(newest.index, newest.term, len(self.snapshot_file)))
 
     def fill(self, chunk: InstallSnapshot) -> InstallSnapshot:
         """The chunk with its bytes, as the shell sends it."""
-        end = chunk.offset + CHUNK_BYTES
+        file, end = self.snapshot_files[chunk.last_index], chunk.offset + CHUNK_BYTES
         return msgspec.structs.replace(
-            chunk,
-            data=self.snapshot_file[chunk.offset : end],
-            total_bytes=len(self.snapshot_file),
-            done=end >= len(self.snapshot_file),
+            chunk, data=file[chunk.offset : end], total_bytes=len(file), done=end >= len(file)
         )
 
     def stored(self) -> Stored:
