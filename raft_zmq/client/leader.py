@@ -36,6 +36,8 @@ class LeaderBelief:
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
         self._address_of = {endpoint.node_id: endpoint.address for endpoint in endpoints if endpoint.node_id}
+        self._named: dict[str, str] = {}  # further members and where they answer, by the newest word on the membership
+        self._named_in_term = 0
         self._words: dict[str, str] = {}
         self._refusals: dict[str, str] = {}
         self._term_min = 0
@@ -45,12 +47,14 @@ class LeaderBelief:
         self.searching_since: float | None = None
 
     def addresses(self) -> list[str]:
-        """Everyone worth asking: the configured endpoints, and the leader if it is none of them."""
-        known = [endpoint.address for endpoint in self.endpoints]
+        """Everyone worth asking: the configured endpoints, the leader, and the members that the nodes have named.
+
+        The last matter when everyone configured has been removed: they know who the members are, but not who leads.
+        """
         last = self.leader or self._doubted
-        if last and last.address not in known:
-            known.append(last.address)
-        return known
+        known = [endpoint.address for endpoint in self.endpoints]
+        known += [last.address] if last else []
+        return list(dict.fromkeys([*known, *self._named.values()]))
 
     def resolve(self, node_id: str, address: str) -> str:
         """Where to reach that node: as configured, else as the nodes themselves say."""
@@ -59,6 +63,7 @@ class LeaderBelief:
     def heard(self, asked: str, status: NodeStatus) -> None:
         """Weigh what the node at `asked` says; sets `leader` anew if that is news."""
         self._refusals.pop(asked, None)
+        self._note_members(status)
         names = f", names {status.leader_id}" if status.leader_id else ", knows no leader"
         self._words[asked] = f"{status.role} of term {status.term}" + ("" if status.role == "leader" else names)
         address = self.resolve(status.leader_id, status.leader_address)
@@ -120,6 +125,13 @@ class LeaderBelief:
         names = {endpoint.address: str(endpoint) for endpoint in self.endpoints}
         words = {**self._words, **self._refusals}
         return "; ".join(f"{names.get(place, place)}: {words.get(place, 'no answer')}" for place in self.addresses())
+
+    def _note_members(self, status: NodeStatus) -> None:
+        if status.term < self._named_in_term or not status.client_addresses:
+            return
+        members = status.client_addresses.items()
+        self._named = {node_id: place for node_id, place in members if place and node_id not in self._address_of}
+        self._named_in_term = status.term
 
     def _believe(self, leader: Leader) -> None:
         self._term_min = max(self._term_min, leader.term)

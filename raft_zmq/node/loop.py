@@ -21,7 +21,8 @@ from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
-from raft_zmq.node import faults, status
+from raft_zmq.node import status
+from raft_zmq.node.faults import Faults
 from raft_zmq.node.mailbox import Mailbox
 from raft_zmq.node.network import Arrivals, Network
 from raft_zmq.node.requests import Caller, Requests
@@ -96,6 +97,7 @@ class Node:
         self._snapshot_callers: list[Caller] = []
         self._network = Network(settings, self._storage.identity.incarnation, self._log, self._peer_lost)
         self._closers.callback(self._network.close)
+        self._faults = Faults(self._network.faults)
         self._network.also_wake_for(self._mailbox.socket)
         self._metrics = Metrics(self._ask_status, self._network.counts)
         self._requests = Requests(self._state, machine.query, self._step, self._metrics)
@@ -218,6 +220,7 @@ class Node:
         self._storage.write(ready.hard_state, ready.base_membership, ready.entries, ready.reset_log_to)
         begun_s = time.monotonic()
         self._storage.sync()
+        self._faults.prolong_sync()
         sync_s = time.monotonic() - begun_s
         self._metrics.sync_s.observe(sync_s)
         if sync_s > self.settings.slow_disk_s:
@@ -339,7 +342,7 @@ class Node:
             self._requests.refuse(caller, "not_allowed", expected)
             return
         try:
-            self._log.emit(faults.inject(self._network.faults, request), self._state.current_term)
+            self._log.emit(self._faults.inject(request), self._state.current_term)
         except SettingsError as error:
             self._requests.refuse(caller, "invalid", str(error))
         else:

@@ -69,7 +69,7 @@ class InjectFault(_Request, frozen=True):
     """Make this very node misbehave on purpose (only where the setting `fault_injection` allows it).
 
     `kind`: drop, delay, duplicate, partition or slow_disk, or clear to end all; `peers`: towards whom, () is everyone;
-    `share`: of messages, 0 to 1; `seconds`: the delay. Answer: Done with nil.
+    `share`: of messages, or syncs, 0 to 1; `seconds`: the delay. Answer: Done with nil.
     """
 
     kind: str

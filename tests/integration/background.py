@@ -1,5 +1,6 @@
 """Random clients that go on in a thread while a test does things to their cluster, and their history."""
 
+import itertools
 import os
 import random
 import threading
@@ -49,7 +50,7 @@ class Background:
         self._pause_s = clients / ops_per_s
         self._ending = threading.Event()
         self._begun = threading.Event()
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="workload", daemon=True)
         self.counts: Counter[tuple[str, Result]] = Counter()
 
@@ -81,7 +82,7 @@ class Background:
         records = [msgspec.json.decode(line, type=Record) for line in self._history.read_bytes().splitlines()]
         writes = [record for record in records if record.op != "get"]
         moments = sorted(record.return_ for record in writes if record.result == "ok" and record.return_ is not None)
-        return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)) / 1e9
+        return max(later - earlier for earlier, later in itertools.pairwise(moments)) / 1e9
 
     def _run(self) -> None:
         engine = open_engine(self._config)
@@ -95,13 +96,11 @@ class Background:
                 def make(name: str, operations: Iterator[Asked], *, writes: bool = True) -> PacedClient:
                     return PacedClient(engine, TIMEOUT_S, 0, name, recorder, keys, operations, writes=writes)
 
-                clients = [
-                    make(f"{tag}-{number}", _drawn(keys, f"{tag}-{number}")) for number in range(self._clients)
-                ]
+                clients = [make(f"{tag}-{number}", _drawn(keys, f"{tag}-{number}")) for number in range(self._clients)]
                 self._turn(clients, self._ending)
                 reads = iter([Asked("get", key) for key in keys.all()])
                 self._turn([make(f"{tag}-reader", reads, writes=False)], threading.Event())
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  # raised again where the block ends
             self._error = error
         finally:
             self._begun.set()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from raft_zmq.client.calls import Call
@@ -11,7 +12,7 @@ from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.core.errors import OutcomeUnknownError
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
 from raft_zmq.wire.commands import Increment
-from tests.unit.client_fakes import FakeNode, Follower, Leader, config
+from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
 
 
 @pytest.fixture
@@ -269,3 +270,17 @@ def test_node_that_does_not_talk_to_this_client_says_why(nodes):
     with RaftClient(config(a), timeout_s=0.4) as client, pytest.raises(NotDoneError) as raised:
         client.get(b"k")
     assert f"found none: a ({a.address}): cluster_id: expected 'prod', found 'raft'; check" in str(raised.value)
+
+
+def test_members_that_a_removed_node_names_are_asked_who_leads(nodes):
+    a, _, c = nodes
+    Leader(c)
+    removed = msgspec.structs.replace(status("a"), client_addresses={"c": c.address})
+    a.answer = lambda request: (
+        Done(request.request_id, msgspec.msgpack.encode(removed))
+        if isinstance(request, Status)
+        else Redirect(request.request_id, "", "")
+    )
+    with RaftClient(config(a)) as client:  # a knows that c is a member, and not that it leads
+        client.put(b"k", b"v")
+        assert client.get(b"k") == b"v"
