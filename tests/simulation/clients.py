@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 ATTEMPT_S = 0.4  # before asking another server
+STRAY = 0.15  # the chance that a request goes to any server, whoever leads
 OPERATION_S = 3.0  # before calling the outcome unknown
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -122,7 +123,8 @@ class Client:
 
     def _ask(self) -> None:
         self._attempt += 1
-        target = self._target or self.rng.choice(self.world.node_ids)
+        stray = self.rng.random() < STRAY  # sometimes someone finds a leader that is none any more
+        target = self.rng.choice(self.world.node_ids) if stray or not self._target else self._target
         self.world.client_asks(target, self._payload, self._is_read, self._answerer(self._attempt))
         self.world.at(ATTEMPT_S, self._give_up_waiting, self._attempt)
 

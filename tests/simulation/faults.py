@@ -14,7 +14,7 @@ from tests.simulation import network
 from tests.simulation.network import Weather
 from tests.simulation.server import STAGES, Server
 from tests.simulation.service import Reply
-from tests.simulation.world import CorruptionError, World
+from tests.simulation.world import CorruptionError, World, noop_command
 
 SPARE_SERVERS = 4  # how many servers beyond the first members may ever be added
 VOTERS_MIN = 2
@@ -133,7 +133,7 @@ class Faults:
     def cut(self, links: list[tuple[str, str]]) -> bool:
         """Block these links for a while."""
         self._cuts += 1
-        self.world.network.cut(links)
+        self.world.network.cut(links, spare_the_sent=self.rng.random() < 0.5)
         self.world.at(self.seconds, self._mend, self._cuts)
         if self.rng.random() < 0.3:
             for sender, to in links:
@@ -147,6 +147,17 @@ class Faults:
     def isolate(self) -> bool:
         server = self._some_server()
         return server is not None and self.cut(network.isolate(server.node_id, self._members()))
+
+    def lonely_leader(self) -> bool:
+        """The leader is alone, does not know it, and goes on taking what it is asked for: all of it is to be undone."""
+        leader = self.world.leader()
+        if leader is None or not self.cut(network.isolate(leader.node_id, self._members())):
+            return False
+        commands = [noop_command(f"{self.world.now_s}/{number}") for number in range(self.rng.randint(1, 10))]
+        self.world.propose(*commands, to=leader.node_id)
+        self.rng.choice([self.remove_member, self.demote, self.add_learner])()
+        self.world.propose(*commands, to=leader.node_id)
+        return True
 
     def split(self) -> bool:
         names = self._members()
@@ -343,7 +354,7 @@ class Faults:
 
     def _remove_name(self, name: str, what: str) -> bool:
         current = self._current()
-        if current is None or current.joint or current.member(name) is None:
+        if current is None or current.member(name) is None:
             return False
         voters = [member for member in current.voters if member.node_id != name]
         learners = [member for member in current.learners if member.node_id != name]
@@ -360,7 +371,7 @@ class Faults:
     def replace_member(self) -> bool:
         """One voter goes and one learner becomes a voter, in one change."""
         current = self._current()
-        if current is None or not current.learners or current.joint:
+        if current is None or not current.learners:
             return False
         gone, new = self.rng.choice(current.voters), self.rng.choice(current.learners)
         voters = [member for member in current.voters if member != gone] + [new]
@@ -368,7 +379,7 @@ class Faults:
 
     def demote(self) -> bool:
         current = self._current()
-        if current is None or current.joint:
+        if current is None:
             return False
         chosen = self.rng.choice(current.voters)
         voters = [member for member in current.voters if member != chosen]
@@ -377,7 +388,7 @@ class Faults:
 
     def promote(self) -> bool:
         current = self._current()
-        if current is None or not current.learners or current.joint:
+        if current is None or not current.learners:
             return False
         chosen = self.rng.choice(current.learners)
         learners = [member for member in current.learners if member != chosen]
@@ -399,7 +410,32 @@ class Faults:
                 yield from (*membership.voters, *membership.outgoing, *membership.learners)
 
 
-MEMBERSHIP_KINDS = (
+NETWORK = (
+    Faults.isolate,
+    Faults.lonely_leader,
+    Faults.split,
+    Faults.ring,
+    Faults.bridge,
+    Faults.deaf,
+    Faults.mute,
+    Faults.loss,
+    Faults.duplication,
+    Faults.delay,
+    Faults.unreachable,
+)
+PROCESSES = (Faults.crash, Faults.crash_all, Faults.crash_in_round, Faults.pause)
+CLOCKS = (Faults.clock_jump, Faults.clock_freeze, Faults.clock_drift)
+DISKS = (
+    Faults.failed_sync,
+    Faults.full_disk,
+    Faults.slow_disk,
+    Faults.flip_entry,
+    Faults.flip_snapshot,
+    Faults.flip_chunk,
+    Faults.wipe,
+)
+OPERATIONS = (Faults.transfer, Faults.snapshot)
+MEMBERSHIP = (
     Faults.add_learner,
     Faults.promote,
     Faults.demote,
@@ -409,36 +445,7 @@ MEMBERSHIP_KINDS = (
     Faults.retire,
 )
 KINDS: dict[str, Callable[[Faults], bool]] = {
-    function.__name__: function
-    for function in (
-        Faults.isolate,
-        Faults.split,
-        Faults.ring,
-        Faults.bridge,
-        Faults.deaf,
-        Faults.mute,
-        Faults.loss,
-        Faults.duplication,
-        Faults.delay,
-        Faults.unreachable,
-        Faults.crash,
-        Faults.crash_all,
-        Faults.crash_in_round,
-        Faults.pause,
-        Faults.clock_jump,
-        Faults.clock_freeze,
-        Faults.clock_drift,
-        Faults.failed_sync,
-        Faults.full_disk,
-        Faults.slow_disk,
-        Faults.flip_entry,
-        Faults.flip_snapshot,
-        Faults.flip_chunk,
-        Faults.wipe,
-        Faults.transfer,
-        Faults.snapshot,
-        *MEMBERSHIP_KINDS,
-    )
+    function.__name__: function for function in (*NETWORK, *PROCESSES, *CLOCKS, *DISKS, *OPERATIONS, *MEMBERSHIP)
 }
 
 # What the kinds above lead to, and what the network does by itself: none of it may be missing from a large batch.

@@ -41,7 +41,8 @@ class Network:
         self._deliver = deliver
         self._counts = counts
         self.weather = CALM
-        self.blocked: set[tuple[str, str]] = set()  # (from, to) that nothing passes
+        self._blocked: set[tuple[str, str]] = set()  # (from, to) that takes no message
+        self._lost: set[tuple[str, str]] = set()  # (from, to) on which what was sent before is lost too
         self.messages: Counter[str] = Counter()  # sent, by kind
         self.sent_bytes: Counter[str] = Counter()
 
@@ -52,6 +53,9 @@ class Network:
         self.messages[kind] += 1
         self.sent_bytes[kind] += len(data)
         weather, rng = self.weather, self._rng
+        if (sender, to) in self._blocked:
+            self._counts["message_cut"] += 1
+            return
         if weather.loss and rng.random() < weather.loss:
             self._counts["message_lost"] += 1
             return
@@ -68,16 +72,17 @@ class Network:
         return rng.uniform(weather.delay_s_min, weather.delay_s_max)
 
     def _arrive(self, sender: str, incarnation: str, to: str, data: bytes) -> None:
-        if (sender, to) in self.blocked:
+        if (sender, to) in self._lost:
             self._counts["message_cut"] += 1
             return
         self._deliver(sender, incarnation, to, _decode(data))
 
     # -- shapes of partitions: each returns the links that nothing passes ----------------------------------------------
 
-    def cut(self, links: Iterable[tuple[str, str]]) -> None:
-        """Let nothing pass on these links from now on, and all else."""
-        self.blocked = set(links)
+    def cut(self, links: Iterable[tuple[str, str]], spare_the_sent: bool = False) -> None:
+        """Let nothing pass on these links from now on, and all else; what is on its way may arrive all the same."""
+        self._blocked = set(links)
+        self._lost = set() if spare_the_sent else self._blocked
 
 
 def split(groups: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
