@@ -122,7 +122,8 @@ def test_clients_are_led_to_a_leader_that_their_configuration_does_not_name(star
     old_config.write_text(cluster.config_file.read_text())
     cluster.change_members("add", *cluster.start_outside("n4"))
     cluster.wait_for_voters(*cluster.names)
-    cluster.transfer("n4")
+    transferred = cluster.raftctl("transfer", "n4")
+    assert (transferred.returncode, transferred.stdout.strip()) == (0, "n4 leads"), transferred
     written = cluster.raftctl("--config", str(old_config), "put", "key", "value")
     assert written.returncode == 0, written
     assert cluster.raftctl("--config", str(old_config), "get", "key").stdout.strip() == "value"

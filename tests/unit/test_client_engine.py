@@ -35,7 +35,9 @@ def test_leader_is_found_by_the_word_of_a_follower(nodes):
 
 def test_highest_term_is_believed(nodes):
     a, b, c = nodes
-    Leader(a, term=4), Leader(b, term=7), Follower(c, term=5, leader=a)
+    stale = Leader(a, term=4)
+    Leader(b, term=7, replica=stale.replica)  # the session is known to both, whichever the client finds first
+    Follower(c, term=5, leader=a)
     with RaftClient(config(*nodes)) as client:
         client.put(b"k", b"1")
         client.put(b"k", b"2")
