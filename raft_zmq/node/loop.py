@@ -291,6 +291,7 @@ class Node:
         applied = self._replica.last_applied
         if not self._snapshots.under_way and applied > self._state.log.snapshot_index:
             self._snapshots.begin(self._raft.membership_at(applied))
+            self._report_applied(applied, self._replica.last_applied_term, self._replica.digest)
 
     def _snapshot_written(self, taken: events.SnapshotTaken) -> None:
         """The snapshot is on disk: only now may the log before it go (rule 28)."""
@@ -299,7 +300,6 @@ class Node:
         self._log_bytes_at_snapshot = self._storage.wal_bytes
         self._metrics.counters.snapshots += 1
         self._log.emit(taken, self._state.current_term)
-        self._report_applied(taken.index, taken.entry_term, taken.digest)
         for caller in self._snapshot_callers:
             self._requests.done(caller, taken.index)
         self._snapshot_callers.clear()
