@@ -221,7 +221,7 @@ class Faults:
     def crash_in_round(self) -> bool:
         server = self._some_server()
         if server is not None:
-            stage = self.rng.choice(STAGES)
+            stage = self.rng.choice([*STAGES, "received", "received"])
             for each in self.world.servers.values() if stage == "received" else [server]:  # few ever receive a snapshot
                 self._down_s[each.node_id] = self.seconds
                 each.crash_at = stage

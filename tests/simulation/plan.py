@@ -81,7 +81,7 @@ def _draw_options(rng: random.Random) -> Options:
         chunk_bytes=rng.choice([60, 200, 1000, 10_000]),
         clients=rng.randint(2, 4),
         keys=rng.randint(1, 4),
-        think_s=rng.choice([0.01, 0.03, 0.1]),
+        think_s=rng.choice([0.01, 0.03, 0.1, 0.5]),
         session_ttl_ms=rng.choice([1_000, 60_000]),
         clock_interval_s=rng.choice([0.0, 0.2, 0.5]),
         pre_vote=rng.random() < 0.75,
