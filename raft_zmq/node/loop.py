@@ -304,8 +304,8 @@ class Node:
             self._requests.done(caller, taken.index)
         self._snapshot_callers.clear()
 
-    def _snapshot_failed(self, error: StorageError) -> None:
-        """Without room for a snapshot the node goes on with its log; any other failure of the disk ends it."""
+    def _snapshot_failed(self, error: Exception) -> None:
+        """Without room for a snapshot the node goes on with its log; any other failure ends it."""
         if not isinstance(error, DiskFullError):
             raise error
         self._log.message("error", str(error), self._state.current_term)

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -21,20 +21,32 @@ class Mailbox:
         self.socket, self.wake_socket = socket.socketpair()
         self.socket.setblocking(False)
         self.wake_socket.setblocking(False)
-        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         self._closed = threading.Event()
 
     def call(self, function: Callable[[], T], timeout_s: float) -> T:
-        """Run `function` in the loop and return what it gives; raises TimeoutError if the loop does not get to it."""
-        future: Future[T] = Future()
-        self.post(function, future)
-        return future.result(timeout_s)
+        """Run `function` in the loop and return what it gives, or raise what it raises.
 
-    def post(self, function: Callable[[], T], future: "Future[T] | None" = None) -> None:
-        """Run `function` in the loop, some time soon."""
+        Raises TimeoutError if the loop does not get to it.
+        """
         if self._closed.is_set():
             raise TimeoutError("the node has stopped")
-        self._calls.append((function, future or Future()))
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except Exception as error:  # noqa: BLE001  (it belongs to the caller in the other thread)
+                future.set_exception(error)
+
+        self.post(run)
+        return future.result(timeout_s)
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Run `function` in the loop, some time soon and unless that has ended; what it raises, the loop raises."""
+        self._calls.append(function)
         self.wake()
 
     def wake(self) -> None:
@@ -48,13 +60,7 @@ class Mailbox:
             while self.socket.recv(4096):
                 pass
         while self._calls:
-            function, future = self._calls.popleft()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(function())
-            except Exception as error:  # noqa: BLE001  (it belongs to the caller in the other thread)
-                future.set_exception(error)
+            self._calls.popleft()()
 
     def close(self) -> None:
         """No more calls; whoever waits gets TimeoutError in time."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from raft_zmq.core.errors import PeerError, StorageError
+from raft_zmq.core.errors import PeerError
 from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import InstallSnapshot
 from raft_zmq.node.mailbox import Mailbox
@@ -20,7 +20,7 @@ from raft_zmq.storage.snapshots import SnapshotWriter
 from raft_zmq.storage.storage import Storage
 
 Written = Callable[[SnapshotTaken], None]
-Failed = Callable[[StorageError], None]
+Failed = Callable[[Exception], None]
 
 
 class Snapshots:
@@ -62,7 +62,7 @@ class Snapshots:
                 for chunk in chunks:
                     writer.write(chunk)
                 total_bytes = writer.finish()
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001  # the loop decides, and raises it
             self._tell(self._failed, error)
             return
         seconds = time.monotonic() - begun_s
