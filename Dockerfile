@@ -21,6 +21,8 @@ ARG BASE_IMAGE=python:3.13-slim
 # What both images run: a virtual environment without pip, byte-compiled once so that nothing is written at run time.
 # The .pyc files are never checked against their sources (unchecked-hash), as no source changes inside an image.
 FROM ${BASE_IMAGE} AS build-server
+# Lets `playbooks/destroy.yml` find what the engine keeps of this stage.
+LABEL org.opencontainers.image.title="raft-zmq-build"
 ARG VERSION=0.1.0
 COPY build/wheelhouse /wheelhouse
 RUN python -m venv --without-pip /opt/raft \
