@@ -1,0 +1,115 @@
+"""Who waits for what on a node, and what it is told: answers hang on the log, on the read index, and on leadership."""
+
+import msgspec
+import pytest
+
+from raft_zmq.core import inputs
+from raft_zmq.core.membership import Member, Membership
+from raft_zmq.core.messages import Entry, EntryKind
+from raft_zmq.core.ready import Accepted, ReadGranted, Refused
+from raft_zmq.node.requests import Requests
+from raft_zmq.observability.metrics import Metrics
+from raft_zmq.state_machine.replica import SESSION_EXPIRED
+from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Unknown, Write
+from raft_zmq.wire.client_messages import Refused as RefusedAnswer
+from raft_zmq.wire.commands import OpenSession
+from tests.unit.raft_server import Server
+
+CLIENT = b"routing id"
+COMMAND = msgspec.msgpack.encode(OpenSession(b"nonce"))
+
+
+class World:
+    """The requests of one node; the test is the core and the state machine."""
+
+    def __init__(self) -> None:
+        self.stepped: list[inputs.Input] = []
+        self.state = Server().raft.state
+        self.state.memberships = [(0, Membership(voters=(Member("n2", "host:1", "host:2", "disk"),)))]
+        self.requests = Requests(self.state, lambda query: b"found " + query, self.stepped.append, Metrics(str, dict))
+
+    def ask(self, *requests):
+        assert self.requests.receive([(CLIENT, None, list(requests))]) == []
+        return [item.ticket for item in self.stepped[-2:]]
+
+    def answers(self):
+        return self.requests.take_answers().get(CLIENT, [])
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_a_read_waits_until_its_index_is_applied(world):
+    """rule 18 (§8, thesis 6.4)"""
+    (ticket,) = world.ask(Read(7, b"key"))
+    world.requests.read_granted(ReadGranted(ticket, read_index=5), last_applied=3)
+    world.requests.applied([Entry(4, 1, EntryKind.NOOP, b"")], [None], last_applied=4)
+    assert world.answers() == []
+    world.requests.applied([Entry(5, 1, EntryKind.NOOP, b"")], [None], last_applied=5)
+    assert world.answers() == [Done(7, b"found key")]
+
+
+def test_a_read_of_what_is_applied_is_answered_at_once(world):
+    (ticket,) = world.ask(Read(7, b"key"))
+    world.requests.read_granted(ReadGranted(ticket, read_index=5), last_applied=5)
+    assert world.answers() == [Done(7, b"found key")]
+
+
+def test_writes_are_answered_once_applied_each_with_its_own_outcome(world):
+    """§5.3: respond after the entry is applied to the state machine"""
+    (ticket,) = world.ask(Write(1, COMMAND), Write(2, COMMAND), Write(3, COMMAND))
+    world.requests.accepted(Accepted(ticket, first_index=8, term=1))
+    assert world.answers() == []
+    entries = [Entry(index, 1, EntryKind.COMMAND, COMMAND) for index in (8, 9, 10)]
+    world.requests.applied(entries, [b"one", SESSION_EXPIRED, b"three"], last_applied=10)
+    done, expired, third = world.answers()
+    assert (done, third) == (Done(1, b"one"), Done(3, b"three"))
+    assert isinstance(expired, RefusedAnswer)
+    assert (expired.request_id, expired.kind) == (2, "session_expired")
+
+
+def test_with_leadership_lost_a_write_in_the_log_is_unknown(world):
+    """rule 24 (rule 22): it may yet be committed; and what another leader put in its place answers nobody"""
+    (ticket,) = world.ask(Write(1, COMMAND))
+    world.requests.accepted(Accepted(ticket, first_index=8, term=1))
+    world.requests.leadership_lost()
+    (answer,) = world.answers()
+    assert isinstance(answer, Unknown)
+    world.requests.applied([Entry(8, 2, EntryKind.COMMAND, COMMAND)], [b"another's"], last_applied=8)
+    assert world.answers() == []
+
+
+def test_a_node_that_does_not_lead_names_the_leader(world):
+    """thesis 6.2"""
+    (write, read) = world.ask(Write(1, COMMAND), Read(2, b"key"))
+    world.requests.refused(Refused(write, "not_leader"))
+    assert world.answers() == [Redirect(1, "", "")]
+    world.state.leader_id = "n2"
+    world.requests.refused(Refused(read, "not_leader"))
+    assert world.answers() == [Redirect(2, "n2", "host:2")]
+
+
+def test_a_node_with_too_much_to_do_says_when_to_come_again(world):
+    (ticket,) = world.ask(Write(1, COMMAND))
+    world.requests.refused(Refused(ticket, "busy"))
+    (answer,) = world.answers()
+    assert isinstance(answer, Busy)
+    assert answer.retry_after_s > 0
+
+
+def test_all_writes_of_a_turn_are_one_proposal_and_all_reads_one_round(world):
+    """thesis 6.4, 10.2.1"""
+    world.ask(Write(1, COMMAND), Read(2, b"a"), Write(3, COMMAND), Read(4, b"b"))
+    proposal, read = world.stepped
+    assert isinstance(proposal, inputs.Propose)
+    assert proposal.commands == [COMMAND, COMMAND]
+    assert isinstance(read, inputs.Read)
+
+
+def test_what_is_no_clients_command_never_gets_into_the_log(world):
+    world.requests.receive([(CLIENT, None, [Write(1, b"nonsense")])])
+    (answer,) = world.answers()
+    assert isinstance(answer, RefusedAnswer)
+    assert (answer.kind, world.stepped) == ("invalid", [])
