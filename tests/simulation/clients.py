@@ -84,9 +84,10 @@ class Client:
             return op, key, value, self._known.get(key)
         return op, key, value + ";" * (op == "append"), None
 
-    def read(self, key: str) -> None:
-        """Ask for one key, whether clients are stopped or not."""
+    def read(self, key: str, target: str) -> None:
+        """Ask that server for one key, whether clients are stopped or not."""
         self.idle = False
+        self._target = target
         self._begin("get", key, None, None)
 
     def _begin(self, op: str, key: str, value: str | None, expected: str | None) -> None:
@@ -123,7 +124,9 @@ class Client:
 
     def _ask(self) -> None:
         self._attempt += 1
-        stray = self.rng.random() < STRAY  # sometimes someone finds a leader that is none any more
+        stray = (
+            self.rng.random() < STRAY and not self.world.clients_stopped
+        )  # sometimes someone finds a leader that is none any more
         target = self.rng.choice(self.world.node_ids) if stray or not self._target else self._target
         self.world.client_asks(target, self._payload, self._is_read, self._answerer(self._attempt))
         self.world.at(ATTEMPT_S, self._give_up_waiting, self._attempt)
