@@ -61,6 +61,7 @@ def goes_on(directory: Path) -> None:
 
 
 def test_a_write_torn_at_any_byte_leaves_all_records_before_it(tmp_path):
+    """torn write at every byte of the last records: at each byte of the last one, the only one that can be torn"""
     history = written(tmp_path, RECORDS)
     path = tmp_path / FIRST
     sound = path.read_bytes()
@@ -99,7 +100,10 @@ def test_sectors_of_the_last_write_missing_in_any_combination(tmp_path):
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 def test_any_flipped_byte_is_healed_or_refused(tmp_path, mask):
-    """The last record counts too: it was synced, so it may be acknowledged, and its loss must not go unnoticed."""
+    """bit flip at every byte of the last records (one bit, and all eight), and of the blank space behind them
+
+    The last record counts too: it was synced, so it may be acknowledged, and its loss must not go unnoticed.
+    """
     history = written(tmp_path, RECORDS)
     end, state = history[-1]
     path = tmp_path / FIRST
@@ -118,6 +122,7 @@ def test_any_flipped_byte_is_healed_or_refused(tmp_path, mask):
 
 
 def test_a_file_cut_short_at_any_byte_is_healed_or_refused(tmp_path):
+    """truncation at every byte of the last records"""
     end, state = written(tmp_path, RECORDS)[-1]
     path = tmp_path / FIRST
     sound = path.read_bytes()
