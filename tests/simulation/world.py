@@ -57,6 +57,7 @@ class World:
         self.disk_rng = random.Random(f"{seed}/disk")
         self.client_rng = random.Random(f"{seed}/clients")
         self.network = Network(random.Random(f"{seed}/network"), self.at, self._arrive, self.counts)
+        self.network.weather = options.weather
         self.servers: dict[str, Server] = {}
         self.clients: list[Client] = []
         self.clients_stopped = False
