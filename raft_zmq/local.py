@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -295,9 +296,20 @@ def _spawn(directory: Path, cluster: LocalCluster, node: LocalNode) -> None:
 def _wait_until_ready(directory: Path, nodes: Sequence[LocalNode]) -> None:
     def all_ready() -> bool:
         _fail_if_ended(directory, nodes)
-        return all((found := _get_status(node)) is not None and found["ready"] is True for node in nodes)
+        return not _unready(nodes)
 
     _wait(all_ready, START_TIMEOUT_S, lambda: _describe_failure(directory, nodes))
+
+
+def _unready(nodes: Iterable[LocalNode]) -> list[str]:
+    """The nodes that do not answer, and those that do not follow a leader although it counts them as members."""
+    found = {node.node_id: _get_status(node) for node in nodes}
+    members = next((_members(status) for status in found.values() if status and status["role"] == "leader"), set(found))
+    return [name for name, status in found.items() if status is None or (name in members and not status["ready"])]
+
+
+def _members(status: dict[str, Any]) -> set[str]:
+    return {*status["voters"], *status["outgoing"], *status["learners"]}
 
 
 def _fail_if_ended(directory: Path, nodes: Iterable[LocalNode]) -> None:
@@ -308,8 +320,9 @@ def _fail_if_ended(directory: Path, nodes: Iterable[LocalNode]) -> None:
 
 
 def _describe_failure(directory: Path, nodes: Iterable[LocalNode]) -> str:
-    silent = [node.node_id for node in nodes if (found := _get_status(node)) is None or not found["ready"]]
-    return f"expected {', '.join(silent)} to be ready within {START_TIMEOUT_S:g} s; see the logs in {directory}"
+    return (
+        f"expected {', '.join(_unready(nodes))} to be ready within {START_TIMEOUT_S:g} s; see the logs in {directory}"
+    )
 
 
 def _last_line(log: Path) -> str:
@@ -329,7 +342,7 @@ def _wait(condition: Callable[[], bool], timeout_s: float, describe: Callable[[]
                 waiter[0].recv(1)
 
 
-def _get_status(node: LocalNode) -> dict[str, object] | None:
+def _get_status(node: LocalNode) -> dict[str, Any] | None:
     try:
         with urllib.request.urlopen(f"http://{HOST}:{node.http_port}/status", timeout=1) as response:
             found = json.load(response)
