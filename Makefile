@@ -9,11 +9,12 @@ PYTHON ?=
 SEEDS ?= 200
 FIRST_SEED ?=
 BENCH_SECONDS ?= 5
+FUZZ_SECONDS ?= 60
 
 CODE := raft_zmq client tests
 VENV := .venv/installed
 
-.PHONY: help lab test check test-code test-lab test-kind tools simulate golden bench clean .venv
+.PHONY: help lab test check test-code test-lab test-kind tools simulate golden fuzz bench clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ simulate: $(VENV) ## random faults under SEEDS= seeds from FIRST_SEED= on
 
 golden: $(VENV) ## write the golden scripts' output anew; read the diff before you commit it
 	python -m tests.simulation.golden --write
+
+fuzz: $(VENV) ## run the coverage-guided fuzzer over each reader of foreign bytes for FUZZ_SECONDS=
+	python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: $(VENV) ## measure writes and reads of three local nodes
 	@raftctl local up --nodes 3 --dir build/bench

@@ -117,7 +117,7 @@ def parse_members(text: str) -> tuple[Member, ...]:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 1 <= int(text) <= 65535
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:
@@ -165,9 +165,10 @@ def _read_environment(environment: Mapping[str, str], known: set[str]) -> dict[s
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # YAML's own errors, and whatever an impossible date or number makes Python raise
+        found = " ".join(str(error).split()) or type(error).__name__  # on one line
         raise SettingsError(
-            f"settings file {file}: expected readable YAML, found: {error}. Mend it or leave --config out."
+            f"settings file {file}: expected readable YAML, found: {found}. Mend it or leave --config out."
         ) from error
     if content is None:
         return {}
@@ -205,7 +206,8 @@ def _check_together(settings: Settings) -> None:
     """What only several settings together can show."""
     if settings.election_timeout_s_min < 3 * settings.heartbeat_interval_s:
         raise SettingsError(
-            f"election_timeout_s_min: expected at least 3 x heartbeat_interval_s = {3 * settings.heartbeat_interval_s:g}, "
+            "election_timeout_s_min: expected at least "
+            f"3 x heartbeat_interval_s = {3 * settings.heartbeat_interval_s:g}, "
             f"found {settings.election_timeout_s_min:g}. Raise the one or lower the other (§5.6)."
         )
     if settings.election_timeout_s_max < settings.election_timeout_s_min:
@@ -227,6 +229,7 @@ def _check_together(settings: Settings) -> None:
         return
     if settings.node_id not in ids:
         raise SettingsError(
-            f"members: expected this node's id {settings.node_id!r} among them, found {', '.join(ids) or 'no members'}. "
+            f"members: expected this node's id {settings.node_id!r} among them, "
+            f"found {', '.join(ids) or 'no members'}. "
             "Set RAFT_NODE_ID or RAFT_MEMBERS, or use --join for a node that is added later."
         )

@@ -29,6 +29,8 @@ SCAN_BYTES_MAX = KEY_BYTES_MAX + VALUE_BYTES_MAX  # of keys and values in one an
 INTEGER_DIGITS_MAX = 20  # of "-9223372036854775808"
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
+ERROR_CHARACTERS_MAX = 300  # msgspec's texts may quote what a client sent, at any length, and outcomes are remembered
+
 # What bad bytes make msgspec raise; text that is no UTF-8 has a type of its own.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -43,7 +45,7 @@ _FALSE: Final = _encode(Outcome(False))
 
 
 def _failed(error: str) -> bytes:
-    return _encode(Outcome(error=error))
+    return _encode(Outcome(error=error[:ERROR_CHARACTERS_MAX]))
 
 
 class KeyValueStore:

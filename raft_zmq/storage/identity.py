@@ -15,6 +15,7 @@ import msgspec
 
 from raft_zmq.storage.disk import Disk, write_durably
 from raft_zmq.storage.errors import CorruptionError, DataDirectoryError
+from raft_zmq.storage.record import UNREADABLE
 
 FORMAT_VERSION = 1  # of everything in the directory: identity, log and snapshots
 IDENTITY_FILE = "identity.json"
@@ -98,7 +99,7 @@ def _decode(path: Path, text: bytes) -> Identity:
                 "wrote it, or one that knows it."
             )
         identity = msgspec.convert(fields, Identity)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one of them
+    except UNREADABLE as error:
         raise CorruptionError(path, 0, f"expected the identity that a node wrote, found: {error}") from error
     if fields.get("crc32") != _checksum(identity):
         raise CorruptionError(

@@ -44,6 +44,7 @@ class Frame(NamedTuple):
     end: int  # where the next record begins
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what bad bytes make msgspec raise
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
@@ -67,7 +68,7 @@ def seal(buffer: bytearray, body_bytes: int, segment: int, offset: int, sequence
 
 
 def decode(body: memoryview) -> Record:
-    """The record in a frame's body; raises msgspec.DecodeError."""
+    """The record in a frame's body; raises one of UNREADABLE."""
     return _decoder.decode(body)
 
 

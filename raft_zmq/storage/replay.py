@@ -11,7 +11,7 @@ from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
 from raft_zmq.storage.disk import storage_error
 from raft_zmq.storage.errors import CorruptionError, Repair
-from raft_zmq.storage.record import Frame, Record, decode, read_frame
+from raft_zmq.storage.record import UNREADABLE, Frame, Record, decode, read_frame
 from raft_zmq.storage.tail import judge_tail
 
 _SEGMENT_NAME = re.compile(r"wal-(\d{10})\.log")
@@ -136,6 +136,8 @@ def _read_segment(replay: Replay, number: int, path: Path, *, last: bool) -> Non
                 raise CorruptionError(path, end, f"expected record {replay.next_sequence}, found {frame.sequence}")
             _feed(replay, path, end, _decode(path, end, frame))
             end = frame.end
+    if end > segment_bytes:
+        raise CorruptionError(path, 0, f"expected a segment made for {end} bytes or more, found {segment_bytes}")
     replay.segments[-1].used_bytes = end
     replay.segments[-1].size_bytes = segment_bytes
     if last:
@@ -179,5 +181,5 @@ def _feed(replay: Replay, path: Path, offset: int, record: Record) -> None:
 def _decode(path: Path, offset: int, frame: Frame) -> Record:
     try:
         return decode(frame.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CorruptionError(path, offset, f"expected a record's fields, found: {error}") from error

@@ -19,6 +19,7 @@ from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Index, Term
 from raft_zmq.storage.disk import storage_error
 from raft_zmq.storage.errors import CorruptionError
+from raft_zmq.storage.record import UNREADABLE
 
 META, CHUNK, END = b"RSM1", b"RSC1", b"RSE1"
 CHUNK_BYTES_MAX = 64 << 20  # of one chunk; what a reader must be ready to hold in memory
@@ -136,7 +137,7 @@ class SnapshotReader:
     def _decode_meta(self) -> SnapshotMeta:
         try:
             return msgspec.msgpack.decode(self._first.data, type=SnapshotMeta)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise CorruptionError(self.path, 0, f"expected what the snapshot is of, found: {error}") from error
 
     def _check_length(self) -> None:

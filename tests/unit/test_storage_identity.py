@@ -131,3 +131,10 @@ def test_an_identity_without_its_log_is_refused(tmp_path):
     next(tmp_path.glob("wal-*.log")).unlink()
     with pytest.raises(CorruptionError, match="expected the log that goes with the identity"):
         opened(tmp_path)
+
+
+def test_an_identity_nested_deeply_is_refused(tmp_path):
+    opened(tmp_path).close()
+    (tmp_path / "identity.json").write_text('{"format": ' + "[" * 100_000)
+    with pytest.raises(CorruptionError, match="expected the identity that a node wrote"):
+        opened(tmp_path)
