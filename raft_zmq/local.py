@@ -125,7 +125,7 @@ def add(directory: Path, node_id: str) -> LocalNode:
         raise SettingsError(f"node: expected a new name, found {node_id!r} there already. Choose another one.")
     if not (directory / "keys" / f"peer.{node_id}.secret").exists():
         raise SettingsError(
-            f"node: expected a name that has keys, found {node_id!r}. Choose one of {_spare(directory)}."
+            f"node: expected a name that has keys, found {node_id!r}. Choose one of {_spare(directory, cluster)}."
         )
     node = _new_nodes([node_id])[0]
     node.joins = True
@@ -226,8 +226,9 @@ def _spare_names(names: Sequence[str]) -> list[str]:
     return [f"{stem}{number + step}" for step in range(1, SPARE_KEYS + 1)]
 
 
-def _spare(directory: Path) -> str:
-    return ", ".join(sorted(path.name.split(".")[1] for path in (directory / "keys").glob("peer.*.secret")))
+def _spare(directory: Path, cluster: LocalCluster) -> str:
+    named = {path.name.split(".")[1] for path in (directory / "keys").glob("peer.*.secret")}
+    return ", ".join(sorted(named - {node.node_id for node in cluster.nodes}))
 
 
 def _new_nodes(names: Sequence[str]) -> list[LocalNode]:

@@ -150,6 +150,16 @@ def test_a_learner_that_is_to_stay_one_does_not_vote(start_cluster):
             client.get(b"key", timeout_s=2.0)
 
 
+def test_a_node_without_keys_is_not_started(cluster_of_three):
+    """`raftctl local add`: only names that have keys, and of those the ones that are free, are offered."""
+    refused = cluster_of_three.raftctl("local", "add", "--dir", str(cluster_of_three.directory), "other")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.strip().splitlines()
+    assert "'other'" in line
+    assert line.endswith("Choose one of n4, n5, n6, n7.")
+    assert "other" not in cluster_of_three.statuses()
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "expected"),
     [
