@@ -67,6 +67,7 @@ class Seen:
         self.entries: dict[tuple[int, int], tuple[int, int, bytes]] = {}  # (index, term) -> (previous term, kind, data)
         self.committed: list[Committed] = []  # at index - 1
         self.digests: dict[int, str] = {}  # applied index -> running hash of everything applied
+        self.snapshots: dict[int, str] = {}  # applied index -> hash of the whole state
 
     @property
     def commit_index(self) -> int:
@@ -302,9 +303,12 @@ def state_machine_safety(seen: Seen, node_id: str, last_applied: int, applied: S
     return None
 
 
-def equal_states(seen: Seen, node_id: str, last_applied: int, digest: str) -> str | None:
-    """Figure 3, §5.4.3, thesis 6.3: servers that applied the same entries are in the same state."""
-    if seen.digests.setdefault(last_applied, digest) != digest:
+def equal_states(known: dict[int, str], node_id: str, last_applied: int, state: str) -> str | None:
+    """Figure 3, §5.4.3, thesis 6.3: servers that applied the same entries are in the same state.
+
+    `known` is `Seen.digests` or `Seen.snapshots`, and `state` what stands for the state there.
+    """
+    if known.setdefault(last_applied, state) != state:
         return f"{node_id} is in another state after entry {last_applied} than some server was"
     return None
 

@@ -1,5 +1,6 @@
 """Holds every round of every server to the invariants of raft_zmq/core/invariants.py."""
 
+import hashlib
 from collections.abc import Sequence
 
 from raft_zmq.core import invariants
@@ -178,12 +179,17 @@ class Checker:
         """Committed entries have been applied; `digest` is the state after them."""
         hold(invariants.state_machine_safety(self.seen, node_id, self._last_applied[node_id], entries))
         self._last_applied[node_id] = entries[-1].index
-        hold(invariants.equal_states(self.seen, node_id, entries[-1].index, digest))
+        hold(invariants.equal_states(self.seen.digests, node_id, entries[-1].index, digest))
 
     def restored(self, node_id: str, last_index: int, digest: str) -> None:
         """The state machine was restored from a snapshot up to last_index."""
         self._last_applied[node_id] = last_index
-        hold(invariants.equal_states(self.seen, node_id, last_index, digest))
+        hold(invariants.equal_states(self.seen.digests, node_id, last_index, digest))
+
+    def snapshot(self, node_id: str, last_index: int, data: bytes) -> None:
+        """A server wrote its whole state."""
+        state = hashlib.sha256(data).hexdigest()
+        hold(invariants.equal_states(self.seen.snapshots, node_id, last_index, state))
 
 
 def _configurations(entries: Sequence[Entry]) -> Memberships:

@@ -291,6 +291,7 @@ class Server:
         except StorageError as error:
             self.crash(str(error))
             return
+        self.world.checker.snapshot(self.node_id, index, self.disk.snapshot.data)
         self._snapshots[index] = self.disk.snapshot
         self.world.counts["snapshot_written"] += 1
         self.world.note(self.node_id, "wrote snapshot", f"{index}/t{term}")

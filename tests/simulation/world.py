@@ -168,7 +168,9 @@ class World:
             return False
         state = leader.raft.state
         last = state.log.last_index
-        if state.membership.joint or any(member.auto_promote for member in state.membership.learners):
+        if not state.may_vote() or state.membership.joint:
+            return False  # a leader that was removed still leads, or a change is under way
+        if any(member.auto_promote for member in state.membership.learners):
             return False
         members = [self.servers[node_id] for node_id in state.membership.node_ids()]
         return all(
