@@ -15,6 +15,7 @@ BANNED_IN_CODE = {
     r"\btime\.sleep\(": "a wait for a condition, with a deadline",
     r"\bdatetime\.utcnow\(": "datetime.now(UTC)",
 }
+ALLOWED = {("raft_zmq/node/faults.py", r"\btime\.sleep\("): "a slow disk on demand does nothing else but take time"}
 LONG_FILES: dict[str, str] = {}  # a file of more than LINES_MAX lines, and the reason why it is one idea all the same
 LINES_MAX = 500
 
@@ -33,7 +34,7 @@ def test_no_banned_words_in_the_code(pattern):
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in tracked("*.py")
-        if path != own
+        if path != own and (str(path.relative_to(ROOT)), pattern) not in ALLOWED
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if re.search(pattern, line)
     ]
