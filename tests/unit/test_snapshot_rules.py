@@ -167,6 +167,16 @@ def test_a_follower_behind_the_start_of_the_log_gets_the_snapshot():
     assert server.raft.state.progress["n3"].state is ProgressState.SNAPSHOT
 
 
+def test_a_snapshot_goes_with_the_configuration_of_its_index():
+    """§7: a newer one, in the entries after it, may yet be rolled back"""
+    server = leader()
+    server.step(inputs.ChangeMembership(1, members("n1", "n2"), ()))
+    assert server.raft.state.membership.joint
+    behind(server)
+    (message,) = server.sent_to("n3", InstallSnapshot)
+    assert memberships.decode(message.membership) == MEMBERS
+
+
 def test_chunks_follow_one_another_as_they_are_asked_for():
     """Figure 13"""
     server = leader()
