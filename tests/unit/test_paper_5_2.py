@@ -112,7 +112,7 @@ def test_election_timeouts_are_randomised(candidate):
 
 
 def test_randomised_timeouts_seldom_conflict():
-    """non-conflicting timeouts (§5.2, §9.3)"""
+    """randomized and non-conflicting timeouts (§5.2, §9.3)"""
     rng = random.Random(2)
     servers = [Server(node_id, voters=FIVE, uniform=rng.uniform) for node_id in FIVE]
     conflicts = 0
