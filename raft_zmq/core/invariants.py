@@ -198,6 +198,18 @@ def memory_equals_disk(node_id: str, in_memory: tuple[int, int | None], written:
     return None
 
 
+def counts_only_what_is_synced(
+    node_id: str, stable_index: int, in_memory: int | None, synced: int | None
+) -> str | None:
+    """Thesis 10.2.1: a server counts its own copy of an entry once that very entry is synced, not an older one there.
+
+    The terms are those at `stable_index` in the log in memory and in the one on the disk; None where it has none.
+    """
+    if in_memory != synced or in_memory is None:
+        return f"{node_id} counts entry {stable_index} as synced: term {in_memory} in memory, {synced} on its disk"
+    return None
+
+
 # -- commitment --------------------------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,10 @@ class Checker:
         hold(invariants.election_safety(seen, after))
         hold(invariants.commit_index_never_goes_back(before, after))
         self._check_entries(before, after, ready, disk)
+        if ready.reset_log_to is None:
+            stable = memory.stable_index
+            synced = disk.log.term_at(stable)
+            hold(invariants.counts_only_what_is_synced(after.node_id, stable, memory.term_at(stable), synced))
         used = self._check_membership(raft, after, ready, disk)
         for event in ready.events:
             if isinstance(event, BecameLeader):

@@ -141,6 +141,13 @@ def test_memory_equals_disk():
     assert "wrote it to end at" in invariants.memory_equals_disk("n1", (3, 2), (2, 2))
 
 
+def test_counts_only_what_is_synced():
+    assert invariants.counts_only_what_is_synced("n1", 3, 2, 2) is None
+    assert "counts entry 3 as synced" in invariants.counts_only_what_is_synced("n1", 3, 2, 1)
+    assert "counts entry 3 as synced" in invariants.counts_only_what_is_synced("n1", 3, 2, None)
+    assert "counts entry 3 as synced" in invariants.counts_only_what_is_synced("n1", 3, None, None)
+
+
 def test_commit_index_never_goes_back():
     assert invariants.commit_index_never_goes_back(view(commit_index=1), view(commit_index=3)) is None
     assert "back from 3 to 2" in invariants.commit_index_never_goes_back(view(commit_index=3), view(commit_index=2))
