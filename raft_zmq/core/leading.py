@@ -3,7 +3,15 @@
 from raft_zmq.core import configuration, handover, quorum, reads, rules
 from raft_zmq.core import membership as memberships
 from raft_zmq.core.events import PeerReincarnated, SnapshotSendStarted, SnapshotSent
-from raft_zmq.core.messages import AppendEntries, AppendReply, Entry, EntryKind, InstallSnapshot, SnapshotReply
+from raft_zmq.core.messages import (
+    AppendEntries,
+    AppendReply,
+    DiskState,
+    Entry,
+    EntryKind,
+    InstallSnapshot,
+    SnapshotReply,
+)
 from raft_zmq.core.progress import Progress, ProgressState
 from raft_zmq.core.ready import Accepted, Refused
 from raft_zmq.core.state import Role, State
@@ -17,18 +25,33 @@ def propose(state: State, ticket: int, commands: list[bytes]) -> None:
         state.outbox.refused.append(Refused(ticket, "transferring", state.leader_id))
     elif state.uncommitted_bytes > state.config.uncommitted_bytes_max:
         state.outbox.refused.append(Refused(ticket, "busy", state.leader_id))
+    elif full := _without_room(state):
+        detail = f"expected room for the log, found the disk full on {full}; make room there"
+        state.outbox.refused.append(Refused(ticket, "disk_full", state.leader_id, detail))
     else:
         first_index = rules.append(state, EntryKind.COMMAND, commands)
         state.outbox.accepted.append(Accepted(ticket, first_index, state.current_term))
 
 
+def _without_room(state: State) -> str:
+    """Whose full disks keep commands from being stored here and by a majority, in words; "" if none do."""
+    if state.disk >= DiskState.FILLING:
+        return f"the leader, {state.config.node_id}"
+    full = [node_id for node_id, progress in state.progress.items() if progress.disk is DiskState.FULL]
+    return ", ".join(full) if full and quorum.lost(state.membership, full) else ""
+
+
 def send_appends(state: State) -> None:
-    """Send every follower what is new, as far as its window allows; called once for all that came in together."""
+    """Send every follower what is new, as far as its window allows; called once for all that came in together.
+
+    Followers that want the same entries get one and the same message, so that the caller may encode it once.
+    """
+    made: dict[int, AppendEntries] = {}  # by the index of the first entry in it
     for node_id, progress in state.progress.items():
         while progress.next_index <= state.log.last_index and progress.has_room(
             state.config.inflight_messages_max, state.config.inflight_bytes_max
         ):
-            _send_next(state, node_id, progress)
+            _send_next(state, node_id, progress, made)
 
 
 def confirm_reads(state: State) -> None:
@@ -74,20 +97,11 @@ def _heartbeat(state: State, node_id: str, progress: Progress) -> None:
         elif progress.state is ProgressState.REPLICATE:
             # A follower that answers nothing has been overtaken by the compaction: look for it anew, with a snapshot.
             progress.become_probe(progress.match_index + 1)
-    _send_append(state, node_id, progress, prev_log_index, prev_log_term, ())
+    _send_append(state, node_id, progress, _make_append(state, prev_log_index, prev_log_term, ()))
 
 
-def _send_append(
-    state: State,
-    node_id: str,
-    progress: Progress,
-    prev_log_index: int,
-    prev_log_term: int,
-    entries: tuple[Entry, ...],
-) -> None:
-    progress.last_sent_s = state.now_s
-    progress.sent_read_token = state.read_token
-    message = AppendEntries(
+def _make_append(state: State, prev_log_index: int, prev_log_term: int, entries: tuple[Entry, ...]) -> AppendEntries:
+    return AppendEntries(
         term=state.current_term,
         prev_log_index=prev_log_index,
         prev_log_term=prev_log_term,
@@ -95,10 +109,15 @@ def _send_append(
         leader_commit=state.commit_index,
         read_token=state.read_token,
     )
+
+
+def _send_append(state: State, node_id: str, progress: Progress, message: AppendEntries) -> None:
+    progress.last_sent_s = state.now_s
+    progress.sent_read_token = message.read_token
     state.send(node_id, message)
 
 
-def _send_next(state: State, node_id: str, progress: Progress) -> None:
+def _send_next(state: State, node_id: str, progress: Progress, made: dict[int, AppendEntries]) -> None:
     """The next entries, or the next chunk of a snapshot where the entries are gone (§7)."""
     if progress.state is ProgressState.SNAPSHOT:
         _send_chunk(state, node_id, progress)
@@ -109,9 +128,12 @@ def _send_next(state: State, node_id: str, progress: Progress) -> None:
         _begin_snapshot(state, node_id, progress)
         _send_chunk(state, node_id, progress)
         return
-    entries = tuple(state.log.batch(progress.next_index, state.config.append_bytes_max))
-    _send_append(state, node_id, progress, prev_log_index, prev_log_term, entries)
-    progress.sent_entries(entries[-1].index, sum(len(entry.data) for entry in entries), state.now_s)
+    message = made.get(progress.next_index)
+    if message is None:
+        entries = tuple(state.log.batch(progress.next_index, state.config.append_bytes_max))
+        message = made[progress.next_index] = _make_append(state, prev_log_index, prev_log_term, entries)
+    _send_append(state, node_id, progress, message)
+    progress.sent_entries(message.entries[-1].index, sum(len(entry.data) for entry in message.entries), state.now_s)
 
 
 def _begin_snapshot(state: State, node_id: str, progress: Progress) -> None:
@@ -171,6 +193,7 @@ def handle_append_reply(state: State, sender: str, incarnation: str, reply: Appe
     progress = heard_from(state, sender, incarnation)
     if progress is None:
         return
+    progress.disk = reply.disk
     reads.confirm(state, progress, reply.read_token)
     if not reply.ok:
         _step_back(state, progress, reply)
