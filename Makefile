@@ -11,7 +11,7 @@ FIRST_SEED ?=
 BENCH_SECONDS ?= 5
 FUZZ_SECONDS ?= 60
 
-CODE := raft_zmq client tests
+CODE := raft_zmq client tests examples
 VENV := .venv/installed
 
 .PHONY: help lab test check test-code test-lab test-kind tools simulate golden fuzz bench clean .venv
