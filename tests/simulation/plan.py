@@ -40,6 +40,7 @@ def draw(seed: int) -> Plan:
     chaos_s = rng.uniform(*CHAOS_S)
     kinds = _draw_kinds(rng, options)
     faults = [_draw_fault(rng, kinds, chaos_s) for _ in range(rng.randint(8, 40))]
+    faults.append(_draw_fault(rng, ["crash"], chaos_s))  # of some kinds a world may allow none; this one always happens
     return Plan(seed, options, tuple(sorted(faults, key=lambda fault: fault.at_s)), chaos_s)
 
 
