@@ -5,11 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from client.verify.gather import gather
@@ -40,13 +39,8 @@ class RunningCluster:
 
     # Asking
 
-    def client(self, *, timeout_s: float = 10.0, only: Sequence[str] = ()) -> RaftClient:
-        """A client of the cluster, or one that knows `only` these nodes: it is on their side of a partition."""
-        loaded = config.load(self.config_file)
-        if only:
-            endpoints = tuple(endpoint for endpoint in loaded.endpoints if endpoint.node_id in only)
-            loaded = msgspec.structs.replace(loaded, endpoints=endpoints)
-        return RaftClient(loaded, timeout_s=timeout_s)
+    def client(self, *, timeout_s: float = 10.0) -> RaftClient:
+        return RaftClient(config.load(self.config_file), timeout_s=timeout_s)
 
     def raftctl(self, *arguments: str, timeout_s: float = 30) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "raft_zmq.cli.ctl", "--config", str(self.config_file), *arguments]

@@ -1,9 +1,11 @@
 """Partitions and bad networks between real processes, made by the fault shim (`raftctl fault`)."""
 
+import msgspec
 import pytest
 
-from raft_zmq.client.errors import NotDoneError
-from raft_zmq.core.errors import OutcomeUnknownError
+from raft_zmq.core.errors import NotLeaderError, OutcomeUnknownError
+from raft_zmq.wire.client_messages import Read, Write
+from raft_zmq.wire.commands import Get, Put
 from tests.integration.waiting import wait_until
 
 
@@ -14,11 +16,11 @@ def test_a_leader_that_is_cut_off_gives_way_and_its_entries_go(start_cluster):
     others = cluster.followers()
     with cluster.client(timeout_s=20) as client:
         client.put(b"key", b"agreed")
+        command = client.open_session().next_command(Put(b"key", b"never agreed"))
         cluster.partition([old], others)
-        with cluster.client(only=[old]) as cut_off, pytest.raises(OutcomeUnknownError):
-            cut_off.put(b"key", b"never agreed", timeout_s=2.0)
-        with cluster.client(only=others) as majority:
-            majority.put(b"key", b"agreed without it")
+        with pytest.raises(OutcomeUnknownError):
+            client.ask_node(lambda request_id: Write(request_id, command), cluster.address(old), timeout_s=2.0)
+        client.put(b"key", b"agreed without it")
         cluster.heal()
         wait_until(lambda: cluster.status(old)["role"] == "follower", f"{old} to follow")
         client.put(b"other", b"agreed by all")
@@ -35,15 +37,19 @@ def test_a_minority_leader_steps_down_and_answers_nothing(start_cluster):
     follower, *majority = cluster.followers()
     with cluster.client(timeout_s=20) as client:
         client.put(b"key", b"before")
-    cluster.partition([old, follower], majority)
-    wait_until(lambda: cluster.status(old)["role"] != "leader", f"{old} to step down")
-    with cluster.client(only=majority) as client:
+        command = client.open_session().next_command(Put(b"key", b"of the minority"))
+        cluster.partition([old, follower], majority)
+        for name in (old, follower):
+            wait_until(lambda name=name: cluster.status(name)["leader_id"] == "", f"{name} to know of no leader")
         client.put(b"key", b"after")
-    with cluster.client(only=[old, follower]) as client:
-        with pytest.raises(NotDoneError):
-            client.get(b"key", timeout_s=1.0)
-        with pytest.raises((NotDoneError, OutcomeUnknownError)):
-            client.put(b"key", b"of the minority", timeout_s=1.0)
+        for name in (old, follower):
+            for request in (
+                lambda request_id: Read(request_id, msgspec.msgpack.encode(Get(b"key"))),
+                lambda request_id: Write(request_id, command),
+            ):
+                with pytest.raises(NotLeaderError) as refused:
+                    client.ask_node(request, cluster.address(name), timeout_s=5.0)
+                assert refused.value.leader_id == ""
     terms = {cluster.status(name)["term"] for name in (old, follower)}
     cluster.heal()
     leader = cluster.wait_for_leader_among(cluster.names)
