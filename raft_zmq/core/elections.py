@@ -9,13 +9,22 @@ from raft_zmq.core.state import Role, State
 def election_timed_out(state: State) -> None:
     """No leader for too long: ask for (pre-)votes, if this server has a vote itself (§5.2)."""
     rules.reset_election_timer(state)
-    if not state.may_vote():
+    if not (state.may_vote() or _is_still_needed(state)):
         state.leader_id = ""
         return
     if state.config.pre_vote:
         _become_pre_candidate(state)
     else:
         become_candidate(state, transfer=False)
+
+
+def _is_still_needed(state: State) -> bool:
+    """Whether a configuration that leaves this voter out is not committed yet: the others may be unable to commit it
+    and, with shorter logs, unable to win this server's vote, so it has to lead them there (thesis 4.2.2).
+    """
+    if state.membership_index <= state.commit_index or len(state.memberships) < 2:
+        return False
+    return state.memberships[-2][1].is_voter(state.config.node_id, state.config.incarnation)
 
 
 def _become_pre_candidate(state: State) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from raft_zmq.core import membership as memberships
 from raft_zmq.core.config import Config
-from raft_zmq.core.inputs import Received, SnapshotInstalled
+from raft_zmq.core.inputs import Received, SnapshotInstalled, Tick
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind, HardState, InstallSnapshot, VoteReply, VoteRequest
 from raft_zmq.core.raft import Raft
@@ -93,3 +93,20 @@ def test_a_learner_votes_since_it_may_be_a_voter_and_not_know_it():
 def test_a_server_with_an_empty_disk_has_no_vote_from_its_old_seat(stored, incarnation):
     """Rule 15: it cannot know what was promised from there."""
     assert not vote_of(follower("n2", stored, incarnation))
+
+
+@pytest.mark.parametrize(("commit_index", "asked"), [(1, {"n1", "n3"}), (2, set())])
+def test_a_voter_that_was_left_out_leads_on_until_that_is_committed(commit_index, asked):
+    """thesis 4.2.2: n2 led its own removal and crashed; its log is the longest, so nobody else can win its vote."""
+    remaining = (FIRST.voters[0], FIRST.voters[2])
+    changes = (Membership(remaining, FIRST.voters), Membership(remaining))
+    entries = tuple(
+        Entry(index, 2, EntryKind.CONFIGURATION, memberships.encode(membership))
+        for index, membership in enumerate(changes, start=1)
+    )
+    hard_state = HardState(current_term=2, commit_index=commit_index)
+    raft = follower("n2", Stored(hard_state=hard_state, base_membership=FIRST, entries=entries))
+    raft.step(9.0, Tick())
+    ready = raft.ready()
+    requests = [to for to, message in ready.messages if isinstance(message, VoteRequest)]
+    assert set(requests) == asked
