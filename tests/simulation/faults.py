@@ -384,6 +384,7 @@ CONSEQUENCES = (
     "restart",
     "snapshot_written",
     "snapshot_installed",
+    "snapshot_gone",
     "transfer_done",
     "learner_added",
     "member_promoted",

@@ -18,6 +18,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clock_offset_s_max: float = 100.0
     snapshot_entries: int = 0  # a snapshot after so many applied entries; 0 is never
     snapshot_s: float = 0.02  # how long writing one takes
+    keep_snapshots_open: bool = True  # whether one that is being sent outlives its successor
     chunk_bytes: int = 200
     clients: int = 0
     keys: int = 3

@@ -79,6 +79,7 @@ def _draw_options(rng: random.Random) -> Options:
         drift_max=rng.choice([0.0, 0.02]) if lease_reads else rng.choice([0.0, 0.02, 0.2]),
         snapshot_entries=rng.choice([0, 5, 20, 50]),
         snapshot_s=rng.choice([0.001, 0.02, 0.3]),
+        keep_snapshots_open=rng.random() < 0.5,
         chunk_bytes=rng.choice([60, 200, 1000, 10_000]),
         clients=rng.randint(2, 4),
         keys=rng.randint(1, 4),

@@ -8,7 +8,7 @@ import msgspec
 from raft_zmq.core.config import Config
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.events import SteppedDown
-from raft_zmq.core.inputs import Input, SnapshotFailed, SnapshotInstalled, SnapshotWritten, Tick
+from raft_zmq.core.inputs import Input, SnapshotFailed, SnapshotGone, SnapshotInstalled, SnapshotWritten, Tick
 from raft_zmq.core.membership import Membership, decode
 from raft_zmq.core.messages import InstallSnapshot, PeerMessage
 from raft_zmq.core.raft import Raft
@@ -72,7 +72,7 @@ class Server:
         self.service = Service(self.replica)
         if self.disk.snapshot is not None:
             self.replica.restore(unseal(self.disk.snapshot.data))
-            self._snapshots = {self.disk.snapshot.index: self.disk.snapshot}
+            self._open_snapshot()
         self.raft = Raft(self.config, stored, self.uniform, self.now_s)
         self.world.checker.started(self.raft, stored, self.disk)
         self.world.note(
@@ -292,15 +292,23 @@ class Server:
             self.crash(str(error))
             return
         self.world.checker.snapshot(self.node_id, index, self.disk.snapshot.data)
-        self._snapshots[index] = self.disk.snapshot
+        self._open_snapshot()
         self.world.counts["snapshot_written"] += 1
         self.world.note(self.node_id, "wrote snapshot", f"{index}/t{term}")
         self.deliver(SnapshotWritten(index, term, len(self.disk.snapshot.data)))
+
+    def _open_snapshot(self) -> None:
+        """Have the newest snapshot ready for sending; older ones stay open only in some worlds."""
+        if not self.world.options.keep_snapshots_open:
+            self._snapshots.clear()
+        self._snapshots[self.disk.snapshot.index] = self.disk.snapshot
 
     def _send_chunks(self, ready: Ready) -> None:
         for to, message in ready.snapshot_sends:
             snapshot = self._snapshots.get(message.last_index)
             if snapshot is None:
+                self.world.counts["snapshot_gone"] += 1
+                self._inbox.append(SnapshotGone(to))
                 continue
             end = min(message.offset + self.world.options.chunk_bytes, len(snapshot.data))
             data = snapshot.data[message.offset : end]
@@ -328,7 +336,7 @@ class Server:
             self.world.note(self.node_id, "refuses", str(error))
             return SnapshotFailed(chunk.last_index)
         self.disk.put_snapshot(chunk.last_index, chunk.last_term, decode(chunk.membership), data)
-        self._snapshots[chunk.last_index] = self.disk.snapshot
+        self._open_snapshot()
         self.replica.restore(chunks)
         self.world.checker.restored(self.node_id, chunk.last_index, self.replica.digest)
         self.service.restored()
