@@ -1,9 +1,11 @@
 """A follower's side of replication: AppendEntries RPC (Figure 2, §5.3) and InstallSnapshot RPC (Figure 13, §7)."""
 
+import msgspec
+
 from raft_zmq.core import membership as memberships
 from raft_zmq.core import rules
 from raft_zmq.core.events import LogTruncated
-from raft_zmq.core.messages import AppendEntries, AppendReply, Entry, InstallSnapshot, SnapshotReply
+from raft_zmq.core.messages import AppendEntries, AppendReply, DiskState, Entry, InstallSnapshot, SnapshotReply
 from raft_zmq.core.state import SnapshotIn, State
 
 
@@ -19,6 +21,8 @@ def handle_append_entries(state: State, sender: str, request: AppendEntries) -> 
     hear_leader(state, sender)
     if _is_installing(state):
         return
+    if state.disk is DiskState.FULL:
+        request = msgspec.structs.replace(request, entries=())  # a leader may send so few, and will send them again
     if request.prev_log_index < state.commit_index:
         # All that is committed here equals the leader's log, whatever the request says of the part before.
         _reply_up_to(state, sender, request, _append_after_commit(state, request))
@@ -86,6 +90,7 @@ def _reply_up_to(state: State, sender: str, request: AppendEntries, match_index:
             hint_index=0,
             hint_term=0,
             read_token=request.read_token,
+            disk=state.disk,
         ),
     )
 
@@ -103,6 +108,7 @@ def _refuse(state: State, sender: str, request: AppendEntries) -> None:
             hint_index=hint_index,
             hint_term=hint_term,
             read_token=request.read_token,
+            disk=state.disk,
         ),
     )
 

@@ -4,6 +4,7 @@ from raft_zmq.core import leading, reads
 from raft_zmq.core.events import TransferStarted
 from raft_zmq.core.inputs import TransferLeadership
 from raft_zmq.core.messages import TimeoutNow
+from raft_zmq.core.progress import ProgressState
 from raft_zmq.core.ready import Refused, TransferDone
 from raft_zmq.core.state import Role, State, TransferState
 
@@ -34,14 +35,29 @@ def _refuse(state: State, wish: TransferLeadership, reason: str, detail: str) ->
     state.outbox.refused.append(Refused(wish.ticket, reason, state.leader_id, detail))
 
 
-def _most_up_to_date(state: State) -> str:
-    active = leading.active(state)
+def with_better_disk(state: State) -> str:
+    """The voter to hand over to because this leader's disk is worse; "" if none that keeps up is better off."""
     candidates = [
-        (state.progress[member.node_id].match_index, member.node_id)
+        candidate
+        for candidate in _candidates(state)
+        if state.progress[candidate[2]].state is ProgressState.REPLICATE and -candidate[0] < state.disk
+    ]
+    return max(candidates)[2] if candidates else ""
+
+
+def _most_up_to_date(state: State) -> str:
+    """Of the voters with the best disks the one with the longest log."""
+    return max(_candidates(state), default=(0, 0, ""))[2]
+
+
+def _candidates(state: State) -> list[tuple[int, int, str]]:
+    """The other voters that answer, the best one greatest: minus the state of the disk, matchIndex, node id."""
+    active = leading.active(state)
+    return [
+        (-state.progress[member.node_id].disk, state.progress[member.node_id].match_index, member.node_id)
         for member in state.membership.voters
         if not state.is_self(member) and member.node_id in active and _bound(state, member.node_id, member.incarnation)
     ]
-    return max(candidates)[1] if candidates else ""
 
 
 def _bound(state: State, node_id: str, incarnation: str) -> bool:

@@ -6,7 +6,7 @@ A `ticket` is the caller's own number for a request; it comes back in `Ready` an
 import msgspec
 
 from raft_zmq.core.membership import Member
-from raft_zmq.core.messages import PeerMessage
+from raft_zmq.core.messages import DiskState, PeerMessage
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -86,6 +86,12 @@ class SnapshotGone(msgspec.Struct, frozen=True):
     node_id: str
 
 
+class DiskChanged(msgspec.Struct, frozen=True):
+    """The server's own disk is in that state from now on."""
+
+    disk: DiskState
+
+
 class ReportUnreachable(msgspec.Struct, frozen=True):
     """The transport lost the connection to that peer; go back to probing it."""
 
@@ -103,5 +109,6 @@ Input = (
     | SnapshotInstalled
     | SnapshotFailed
     | SnapshotGone
+    | DiskChanged
     | ReportUnreachable
 )

@@ -25,6 +25,15 @@ class EntryKind(enum.IntEnum):
     CONFIGURATION = 2  # an encoded `membership.Membership` (§6)
 
 
+class DiskState(enum.IntEnum):
+    """How a server's disk is, the worse the higher: a leader hands over to a server that is better off."""
+
+    GOOD = 0
+    SLOW = 1  # its syncs take long
+    FILLING = 2  # no room for more of the log than has been set aside: as leader it takes no more commands
+    FULL = 3  # what is left is kept for term and vote: it takes no entries either
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One slot of the log (§5.3): `data` stays as the bytes it came in, all the way to the state machine."""
 
@@ -103,7 +112,7 @@ class AppendReply(Message, frozen=True, kw_only=True):
 
     When `ok`, the follower's log equals the leader's up to `match_index`. Otherwise the logs differ at
     `prev_log_index` (the request's): the follower's log may agree no later than at `hint_index`, whose term there is
-    `hint_term` (§5.3, the quick way back). `read_token` repeats the request's.
+    `hint_term` (§5.3, the quick way back). `read_token` repeats the request's. `disk` is how the follower's disk is.
     """
 
     ok: bool
@@ -112,6 +121,7 @@ class AppendReply(Message, frozen=True, kw_only=True):
     hint_index: Index
     hint_term: Term
     read_token: Token
+    disk: DiskState = DiskState.GOOD
 
 
 class InstallSnapshot(Message, frozen=True, kw_only=True):

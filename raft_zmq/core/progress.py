@@ -3,6 +3,8 @@
 import enum
 from collections import deque
 
+from raft_zmq.core.messages import DiskState
+
 
 class ProgressState(enum.Enum):
     """How the leader sends to a follower."""
@@ -25,6 +27,7 @@ class Progress:
         self.waiting = False  # PROBE and SNAPSHOT: a message is on the way
         self.waiting_since_s = 0.0
         self.read_token = 0  # the newest round of reads it has confirmed
+        self.disk = DiskState.GOOD  # as it said last
         self.sent_read_token = 0  # the newest round that went out to it
         self.snapshot_index = 0
         self.snapshot_term = 0
@@ -34,7 +37,9 @@ class Progress:
         self._in_flight_bytes = 0
 
     def has_room(self, messages_max: int, bytes_max: int) -> bool:
-        """Whether another append may leave now."""
+        """Whether another append may leave now; none does to a server that has no room for it."""
+        if self.disk is DiskState.FULL:
+            return False
         if self.state is ProgressState.REPLICATE:
             return len(self._in_flight) < messages_max and self._in_flight_bytes < bytes_max
         return not self.waiting

@@ -63,6 +63,8 @@ class Raft:
                 following.snapshot_failed(state)
             case inputs.SnapshotGone(node_id):
                 leading.snapshot_gone(state, node_id)
+            case inputs.DiskChanged(disk):
+                state.disk = disk
             case inputs.ReportUnreachable(node_id):
                 leading.lost_connection(state, node_id)
 

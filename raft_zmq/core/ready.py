@@ -21,8 +21,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """The request of that ticket left no trace: `reason` is not_leader, busy, transferring, change_in_progress,
-    not_ready or invalid; `detail` says more for a person; `leader_id` is "" when unknown.
+    """The request of that ticket left no trace: `reason` is not_leader, busy, transferring, disk_full,
+    change_in_progress, not_ready or invalid; `detail` says more for a person; `leader_id` is "" when unknown.
     """
 
     ticket: int

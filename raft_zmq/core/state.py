@@ -8,7 +8,7 @@ from raft_zmq.core.config import Config
 from raft_zmq.core.events import Event
 from raft_zmq.core.log import RaftLog
 from raft_zmq.core.membership import Member, Membership
-from raft_zmq.core.messages import EntryKind, HardState, InstallSnapshot, PeerMessage
+from raft_zmq.core.messages import DiskState, EntryKind, HardState, InstallSnapshot, PeerMessage
 from raft_zmq.core.progress import Progress
 from raft_zmq.core.ready import Accepted, Outgoing, ReadGranted, Refused, TransferDone
 from raft_zmq.core.stored import Stored
@@ -100,6 +100,7 @@ class State:
         self.confirmed_by: set[str] = set()  # the first members that know nothing against this server's vote
         self.hello_due_s = now_s
         self.last_step_s = now_s
+        self.disk = DiskState.GOOD  # as the caller says
 
         # elections (§5.2)
         self.election_timeout_s = 0.0

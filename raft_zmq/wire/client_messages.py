@@ -109,7 +109,7 @@ class Busy(_Answer, frozen=True, gc=False):
 class Refused(_Answer, frozen=True, gc=False):
     """Not done, no trace left, and asking again will not help: what was expected, what was found, what to do.
 
-    `kind`: invalid, session_expired, not_allowed, change_in_progress or not_ready.
+    `kind`: invalid, session_expired, not_allowed, disk_full, change_in_progress or not_ready.
     """
 
     kind: str
@@ -173,3 +173,4 @@ class NodeStatus(msgspec.Struct, frozen=True):
     wal_bytes: int
     uptime_s: float
     client_addresses: dict[str, str] = {}  # of every member, by node id: "host:port"
+    disk: str = "good"  # or slow, filling, full
