@@ -1,16 +1,40 @@
 """Commands for the CURVE keys of a cluster."""
 
+import itertools
+import threading
 from pathlib import Path
 
 import click
+import msgspec
+from rich.table import Table
 
 from raft_zmq.cli import kubernetes_secret
+from raft_zmq.cli.context import Control, OrderedGroup, json_option, pass_control
+from raft_zmq.core.errors import SettingsError
+from raft_zmq.transport import key_rotation
+from raft_zmq.transport.key_rotation import Step
 from raft_zmq.transport.keys import Role, generate
 
+_NEXT_WORDS = {
+    Step.PREPARE: "made the next key; once every node has seen the folder{clients}, take the step `switch`",
+    Step.SWITCH: "the next key is the one in use; once everyone uses it, take the step `finish`",
+    Step.FINISH: "the old key is forgotten",
+}
+_folder_option = click.option(
+    "--dir",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The folder of keys.",
+)
 
-@click.group()
+
+@click.group(cls=OrderedGroup)
 def keys() -> None:
-    """Make the keys that nodes and clients know each other by."""
+    """Make, exchange and take back the keys that nodes and clients know each other by.
+
+    Running nodes look at their keys folder once a second and take what has changed.
+    """
 
 
 def _roles(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Role]:
@@ -60,3 +84,72 @@ def generate_command(
     elif secret is not None:
         made = kubernetes_secret.make(secret, lambda place: generate(place, node_ids, clients))
         click.echo(f"made the Secret {secret}" if made else f"the Secret {secret} is there already and stays as it is")
+
+
+@keys.command("list")
+@_folder_option
+@json_option
+@pass_control
+def list_command(control: Control, folder: Path) -> None:
+    """List every key that the folder lets in, without the secrets.
+
+    The state is current, next (prepared) or old (still accepted).
+    """
+    lines = key_rotation.listed(folder)
+    table = Table("owner", "role", "state", "public key", "secret here")
+    for line in lines:
+        table.add_row(line.owner, line.role, line.state, line.public_key, "yes" if line.secret_here else "no")
+    control.show([msgspec.to_builtins(line) for line in lines], table)
+
+
+@keys.command()
+@_folder_option
+@click.argument("owners", nargs=-1, required=True, metavar="OWNER...")
+@click.option(
+    "--step",
+    type=click.Choice([str(step) for step in Step]),
+    help="Take this step alone: the folder is copied to where it is used before the next one.",
+)
+@click.option(
+    "--pause-s",
+    type=click.FloatRange(min=1.5),
+    default=3.0,
+    help="Without --step: how long nodes get to see the folder after each step.",
+)
+def rotate(folder: Path, owners: tuple[str, ...], step: str | None, pause_s: float) -> None:
+    """Exchange the keys of peer.ID, client.NAME or service for new ones, without an outage.
+
+    Old and new are both accepted from `--step prepare` to `--step finish`. Without --step all three are taken for one
+    node after the other, which is right where the nodes read this very folder. Clients have to be given their new key,
+    or the service's, between the steps; so those go by --step.
+    """
+    if step is not None:
+        for owner in owners:
+            _take(Step(step), folder, owner)
+        return
+    others = [owner for owner in owners if not owner.startswith("peer.")]
+    if others:
+        raise SettingsError(
+            f"keys rotate: expected --step for {', '.join(others)}, found none. Clients have to take the new key "
+            "between the steps prepare, switch and finish."
+        )
+    for pause, (owner, taken) in enumerate(itertools.product(owners, Step)):
+        if pause:
+            threading.Event().wait(pause_s)  # for time to pass: nodes far away give no sign that they have looked
+        _take(taken, folder, owner)
+
+
+@keys.command()
+@_folder_option
+@click.argument("owners", nargs=-1, required=True, metavar="OWNER...")
+def revoke(folder: Path, owners: tuple[str, ...]) -> None:
+    """Take every key of peer.ID or client.NAME off the folder; nodes that read it end their sessions at once."""
+    for owner in owners:
+        revoked = key_rotation.revoke(folder, owner)
+        click.echo(f"{owner}: revoked {', '.join(revoked)}")
+
+
+def _take(step: Step, folder: Path, owner: str) -> None:
+    key_rotation.take(step, folder, owner)
+    clients = "" if owner.startswith("peer.") else " and the clients have the new key"
+    click.echo(f"{owner}: {_NEXT_WORDS[step].format(clients=clients)}")

@@ -36,6 +36,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     endpoints: Annotated[tuple[str, ...], Meta(min_length=1)]  # id=host:port, or host:port
     auth: Literal["curve", "none"] = "curve"
     server_public_key: str = ""
+    next_server_public_key: str = ""  # tried too, while the service changes its key
     client_public_key: str = ""
     client_secret_key: str = ""
     keys_dir: str = ""  # instead of the three keys: a folder of `raftctl keys generate`, beside this file if relative
@@ -91,7 +92,12 @@ def _keys(fields: _File, beside: Path) -> ClientKeys | None:
     if fields.auth == "none":
         return None
     if not fields.keys_dir:
-        return client_keys(fields.server_public_key, fields.client_public_key, fields.client_secret_key)
+        return client_keys(
+            fields.server_public_key,
+            fields.client_public_key,
+            fields.client_secret_key,
+            fields.next_server_public_key,
+        )
     if not fields.client_name:
         raise SettingsError("client_name: expected it along with keys_dir, found none. Say whose keys to use.")
     return load_client_keys(beside / fields.keys_dir, fields.client_name)
