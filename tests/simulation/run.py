@@ -96,7 +96,8 @@ def _final_reads(world: World) -> None:
     """Every key is read once more, so that a lost write cannot go unseen."""
     for key in ["c0", *(f"k{number}" for number in range(world.options.keys))]:
         client = world.clients[0]
-        client.read(key, world.leader().node_id)
+        leader = world.run(until=world.leader, limit_s=AGREEMENT_S_MAX)
+        client.read(key, leader.node_id)
         world.run(until=lambda client=client: client.idle, limit_s=AGREEMENT_S_MAX)
         if client.history[-1]["result"] != "ok":
             raise InvariantError(f"a healthy cluster did not answer a read of {key}")
