@@ -38,7 +38,7 @@ test-code: $(VENV) ## unit, simulation and integration tests
 
 test-lab: $(VENV) tools ## tests of the chart and of the playbooks
 	helm lint --strict chart
-	pytest -m "not kind" tests/chart tests/ansible tests/infra
+	pytest -n 2 --dist worksteal -m "not kind" tests/chart tests/ansible tests/infra
 
 test-kind: $(VENV) ## the lab on kind and the tests against it, where a container engine answers
 	@if docker version >/dev/null 2>&1; then \
