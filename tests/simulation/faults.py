@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from raft_zmq.core.inputs import DiskChanged
 from raft_zmq.core.membership import Member, Membership
+from raft_zmq.core.messages import DiskState
 from tests.simulation import network
 from tests.simulation.caretaker import Caretaker
 from tests.simulation.network import Weather
@@ -210,6 +212,14 @@ class Faults(Caretaker):
     def _hurry(self, server: Server) -> None:
         server.sync_s = self.world.options.sync_s
 
+    def ailing_disk(self) -> bool:
+        """A server is told that its disk is slow or has no more room for the log."""
+        server = self._some_server()
+        if server is not None:
+            server.deliver(DiskChanged(self.rng.choice([DiskState.SLOW, DiskState.FILLING, DiskState.FULL])))
+            self.world.at(self.seconds, server.deliver, DiskChanged(DiskState.GOOD))
+        return server is not None
+
     def _hurt_disk(self, damage: Callable[[Server], bool]) -> bool:
         """Take away what a server has on its disk, if the cluster can live without it."""
         server = self._some_server()
@@ -351,6 +361,7 @@ DISKS = (
     Faults.failed_sync,
     Faults.full_disk,
     Faults.slow_disk,
+    Faults.ailing_disk,
     Faults.flip_entry,
     Faults.flip_snapshot,
     Faults.flip_chunk,

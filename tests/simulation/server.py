@@ -8,9 +8,17 @@ import msgspec
 from raft_zmq.core.config import Config
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.events import SteppedDown
-from raft_zmq.core.inputs import Input, SnapshotFailed, SnapshotGone, SnapshotInstalled, SnapshotWritten, Tick
+from raft_zmq.core.inputs import (
+    DiskChanged,
+    Input,
+    SnapshotFailed,
+    SnapshotGone,
+    SnapshotInstalled,
+    SnapshotWritten,
+    Tick,
+)
 from raft_zmq.core.membership import Membership, decode
-from raft_zmq.core.messages import InstallSnapshot, PeerMessage
+from raft_zmq.core.messages import DiskState, InstallSnapshot, PeerMessage
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.state_machine.kv import KeyValueStore
@@ -106,6 +114,7 @@ class Server:
         self.clock.thaw(self.world.now_s)
         self.paused_until_s = 0.0
         self.world.at(0.0, self._wake, self.life)
+        self.deliver(DiskChanged(DiskState.GOOD))
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
