@@ -7,6 +7,7 @@ out what it should have shown is worse than one that fails.
 import functools
 import os
 import subprocess
+import tempfile
 from collections.abc import Generator
 
 import pytest
@@ -29,11 +30,20 @@ def engine_answers() -> bool:
 
 
 @functools.cache
+def may_mount() -> bool:
+    """Whether a test may mount a file system: root may, outside of most containers."""
+    with tempfile.TemporaryDirectory() as place:
+        return answers("mount", "-t", "tmpfs", "tmpfs", place) and answers("umount", place)
+
+
+@functools.cache
 def lab_is_up() -> bool:
     return answers("kubectl", f"--context={LAB_CONTEXT}", "get", "namespace", LAB_NAMESPACE)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("mount") is not None and not may_mount():
+        pytest.skip("needs the right to mount a file system: run it as root")
     if item.get_closest_marker("kind") is None:
         return
     if not engine_answers():
@@ -45,7 +55,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    excused = item.get_closest_marker("kind") is not None and not engine_answers()
+    excused = (item.get_closest_marker("kind") is not None and not engine_answers()) or (
+        item.get_closest_marker("mount") is not None and not may_mount()
+    )
     if report.skipped and not hasattr(report, "wasxfail") and not excused:
         refuse_in_ci(report)
     return report

@@ -12,16 +12,17 @@ from collections.abc import Sized
 
 import msgspec
 
-from raft_zmq.core import inputs
+from raft_zmq.core import handover, inputs
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
 from raft_zmq.core.membership import Membership
-from raft_zmq.core.messages import InstallSnapshot
+from raft_zmq.core.messages import DiskState, InstallSnapshot
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
 from raft_zmq.node import status
+from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
 from raft_zmq.node.faults import Faults
 from raft_zmq.node.mailbox import Mailbox
 from raft_zmq.node.network import Arrivals, Network
@@ -44,6 +45,7 @@ from raft_zmq.wire import client_messages as wire
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.25
+DISK_HANDOVER_PAUSE_S = 10.0  # between two attempts to hand over because of the disk
 
 
 class Node:
@@ -78,6 +80,9 @@ class Node:
         )
         self._closers.callback(self._storage.close)
         self._machine = machine
+        self._disk = DiskWatch(self._storage, settings.slow_disk_s, self._storage.segment_bytes)
+        self._disk_handover_at_s = 0.0
+        self._stuck = False  # a record waits for room on the disk, and with it everything that would promise something
         self._replica = Replica(machine)
         self._mailbox = Mailbox()
         self._closers.callback(self._mailbox.close)
@@ -158,7 +163,7 @@ class Node:
     def _may_stop(self) -> bool:
         """A leader hands over first, so that the others need not find out by waiting (thesis 3.10)."""
         now_s = time.monotonic()
-        if self._state.role is not Role.LEADER or len(self._state.membership.voters) == 1:
+        if self._stuck or self._state.role is not Role.LEADER or len(self._state.membership.voters) == 1:
             return True
         if not self._handover_deadline_s:
             self._handover_deadline_s = now_s + HANDOVER_S
@@ -168,9 +173,7 @@ class Node:
     def _take_in(self, arrivals: Arrivals) -> None:
         """Step everything that has come; it shares one round of `ready`, and so one sync."""
         if arrivals.peers:
-            now_s = time.monotonic()
-            for sender, incarnation, message in self._network.from_peers():
-                self._raft.step(now_s, inputs.Received(sender, incarnation, message))
+            self._hear_peers(time.monotonic())
         if arrivals.clients:
             for caller, request in self._requests.receive(self._network.from_clients()):
                 self._answer_here(caller, request)
@@ -184,6 +187,16 @@ class Node:
         if now_s >= self._network.faults.next_release_s:
             self._network.faults.poll(now_s)
 
+    def _hear_peers(self, now_s: float) -> None:
+        pending_bytes = 0
+        for sender, incarnation, message in self._network.from_peers():
+            if self._disk.state is DiskState.FILLING:
+                pending_bytes = self._disk.expect(message, pending_bytes)
+                self._look_at_disk(now_s)
+            if isinstance(message, InstallSnapshot) and not self._disk.may_snapshot(now_s):
+                continue  # as if lost on the way: the leader sends it again
+            self._raft.step(now_s, inputs.Received(sender, incarnation, message))
+
     def _step(self, item: inputs.Input) -> None:
         self._raft.step(time.monotonic(), item)
 
@@ -192,7 +205,8 @@ class Node:
             ready = self._raft.ready()
             self._network.to_peers(ready.messages)
             self._send_chunks(ready)
-            self._write(ready)
+            if not self._write(ready):
+                return
             self._network.to_peers(ready.messages_after_sync)
             for event in ready.events:
                 self._log.emit(event)  # synced by now, and told before what is applied because of it
@@ -214,17 +228,72 @@ class Node:
             else:
                 self._network.to_peers([(to, filled)])
 
-    def _write(self, ready: Ready) -> None:
+    def _write(self, ready: Ready) -> bool:
+        """Make durable what is to be; False when there was no room for it until the node was told to stop."""
         if not (ready.hard_state or ready.base_membership or ready.entries or ready.reset_log_to):
-            return
+            return True
         self._storage.write(ready.hard_state, ready.base_membership, ready.entries, ready.reset_log_to)
         begun_s = time.monotonic()
-        self._storage.sync()
+        try:
+            self._storage.sync()
+        except DiskFullError as error:
+            return self._wait_for_room(error)
         self._faults.prolong_sync()
-        sync_s = time.monotonic() - begun_s
+        now_s = time.monotonic()
+        sync_s = now_s - begun_s
         self._metrics.sync_s.observe(sync_s)
-        if sync_s > self.settings.slow_disk_s:
+        if self._disk.synced(sync_s):
             self._log.emit(events.SlowDisk(sync_s=sync_s, limit_s=self.settings.slow_disk_s), self._state.current_term)
+        self._look_at_disk(now_s)
+        return True
+
+    def _wait_for_room(self, error: DiskFullError) -> bool:
+        """The reserve is used up too: until the record fits, the node is as good as paused, and says so to who asks.
+
+        It votes for nobody, acknowledges nothing and hears no peer; if it led, the others elect another leader.
+        """
+        self._stuck = True
+        self._disk.no_room()
+        self._log.message("error", str(error), self._state.current_term)
+        retry_at_s = time.monotonic() + RETRY_S
+        while not self._stopping:
+            arrivals = self._network.wait(max(0, int((retry_at_s - time.monotonic()) * 1000 + 0.999)))
+            if arrivals.peers:
+                self._network.from_peers()
+            if arrivals.clients:
+                for caller, request in self._requests.decline(self._network.from_clients(), str(error)):
+                    self._answer_here(caller, request)
+            if arrivals.other:
+                self._mailbox.run_waiting()
+            self._send_answers()
+            if (now_s := time.monotonic()) < retry_at_s:
+                continue
+            retry_at_s = now_s + RETRY_S
+            self._keep_house(now_s)
+            with contextlib.suppress(DiskFullError):
+                self._storage.sync()
+                self._stuck = False
+                self._look_at_disk(now_s)
+                return True
+        return False
+
+    def _look_at_disk(self, now_s: float) -> None:
+        """Tell the core and the log when the disk has become better or worse; hand over to a better one."""
+        before = self._disk.state
+        disk = self._disk.look(now_s)
+        if disk is not before:
+            changed = events.DiskStateChanged(
+                disk=disk.name.lower(), before=before.name.lower(), room_bytes=self._storage.room_bytes
+            )
+            self._log.emit(changed, self._state.current_term)
+            self._raft.step(now_s, inputs.DiskChanged(disk))
+        if disk is DiskState.GOOD or self._state.role is not Role.LEADER or now_s < self._disk_handover_at_s:
+            return
+        target = handover.with_better_disk(self._state)
+        if target:
+            self._disk_handover_at_s = now_s + DISK_HANDOVER_PAUSE_S
+            self._log.emit(events.DiskHandover(target=target, disk=disk.name.lower()), self._state.current_term)
+            self._raft.step(now_s, inputs.TransferLeadership(0, target))
 
     def _tell_requests(self, ready: Ready) -> None:
         for accepted in ready.accepted:
@@ -259,7 +328,11 @@ class Node:
             self._clock.restart(time.monotonic())
 
     def _receive_chunk(self, chunk: InstallSnapshot) -> None:
-        installed, why_not = self._snapshots.receive(chunk)
+        try:
+            installed, why_not = self._snapshots.receive(chunk)
+        except DiskFullError as error:
+            self._disk.snapshot_found_no_room(time.monotonic())
+            installed, why_not = False, str(error)
         if why_not:
             self._log.message("warning", why_not, self._state.current_term)
             self._step(inputs.SnapshotFailed(chunk.last_index))
@@ -280,17 +353,28 @@ class Node:
         """What has to be looked after some times a second, but not for each message."""
         self._housekeeping_due_s = now_s + HOUSEKEEPING_S
         self._network.check_connections(now_s)
-        if self._storage.wal_bytes - self._log_bytes_at_snapshot > self.settings.snapshot_log_bytes:
+        self._look_at_disk(now_s)
+        if self._wants_snapshot() and self._disk.may_snapshot(now_s):
             self._begin_snapshot()
         if self._state.role is Role.LEADER:
             advance = self._clock.due(now_s, self._replica.cluster_time_ms, self._replica.sessions)
             if advance is not None:
                 self._requests.propose_internally(msgspec.msgpack.encode(advance))
 
+    def _wants_snapshot(self) -> bool:
+        """The log has grown long, or there is no room for more of it and a snapshot may let some of it go."""
+        if self._disk.state >= DiskState.FILLING:
+            return self._storage.wal_bytes > self._storage.segment_bytes
+        return self._storage.wal_bytes - self._log_bytes_at_snapshot > self.settings.snapshot_log_bytes
+
     def _begin_snapshot(self) -> None:
         applied = self._replica.last_applied
         if not self._snapshots.under_way and applied > self._state.log.snapshot_index:
-            self._snapshots.begin(self._raft.membership_at(applied))
+            try:
+                self._snapshots.begin(self._raft.membership_at(applied))
+            except DiskFullError as error:
+                self._snapshot_failed(error)
+                return
             self._report_applied(applied, self._replica.last_applied_term, self._replica.digest)
 
     def _snapshot_written(self, taken: events.SnapshotTaken) -> None:
@@ -308,6 +392,7 @@ class Node:
         """Without room for a snapshot the node goes on with its log; any other failure ends it."""
         if not isinstance(error, DiskFullError):
             raise error
+        self._disk.snapshot_found_no_room(time.monotonic())
         self._log.message("error", str(error), self._state.current_term)
         for caller in self._snapshot_callers:
             self._requests.refuse(caller, "not_ready", str(error))
@@ -362,6 +447,7 @@ class Node:
             keys=len(self._machine) if isinstance(self._machine, Sized) else 0,
             wal_bytes=self._storage.wal_bytes,
             uptime_s=time.monotonic() - self._started_s,
+            stuck=self._stuck,
         )
 
     def _ask_status(self) -> wire.NodeStatus:

@@ -84,6 +84,18 @@ class Requests:
             self._step(inputs.Read(ticket))
         return others
 
+    def decline(self, batches: Iterable[Batch], message: str) -> list[tuple[Caller, wire.Request]]:
+        """Refuse a turn's requests for want of room on the disk; returns those that only ask about this very node."""
+        others: list[tuple[Caller, wire.Request]] = []
+        for routing_id, _user, requests in batches:
+            for request in requests:
+                caller = Caller(routing_id, request.request_id)
+                if isinstance(request, wire.Status | wire.LogRange):
+                    others.append((caller, request))
+                else:
+                    self.refuse(caller, "disk_full", message)
+        return others
+
     def _take_write(self, caller: Caller, command: bytes, writes: list[Caller], commands: list[bytes]) -> None:
         if is_from_client(command):
             writes.append(caller)

@@ -79,7 +79,7 @@ class Snapshots:
         """Write a leader's chunk aside; after the last one restore the state machine.
 
         Returns (True, "") when the snapshot is installed, (False, why) when it is to be sent again, (False, "") while
-        more is to come. Raises StorageError when the disk fails.
+        more is to come. Raises DiskFullError, with nothing kept, and StorageError when the disk fails.
         """
         try:
             if not self._storage.receive_chunk(chunk):

@@ -18,9 +18,17 @@ def is_ready(state: State) -> bool:
 
 
 def node_status(
-    state: State, *, cluster_id: str, digest: str, sessions: int, keys: int, wal_bytes: int, uptime_s: float
+    state: State,
+    *,
+    cluster_id: str,
+    digest: str,
+    sessions: int,
+    keys: int,
+    wal_bytes: int,
+    uptime_s: float,
+    stuck: bool,
 ) -> NodeStatus:
-    """Put together what the core, the state machine and the disk know."""
+    """Put together what the core, the state machine and the disk know. `stuck` is a node that waits for room on it."""
     membership = state.membership
     leader = membership.member(state.leader_id) if state.leader_id else None
     return NodeStatus(
@@ -39,7 +47,7 @@ def node_status(
         last_applied=state.last_applied,
         snapshot_index=state.log.snapshot_index,
         digest=digest,
-        ready=is_ready(state),
+        ready=is_ready(state) and not stuck,
         voters=_names(membership.voters),
         outgoing=_names(membership.outgoing),
         learners=_names(membership.learners),
@@ -48,6 +56,7 @@ def node_status(
         keys=keys,
         wal_bytes=wal_bytes,
         uptime_s=uptime_s,
+        disk=state.disk.name.lower(),
         client_addresses={member.node_id: member.client_address for member in _everyone(membership)},
     )
 

@@ -116,6 +116,23 @@ class SlowDisk(NodeEvent, frozen=True, kw_only=True):
     limit_s: float  # the setting
 
 
+class DiskStateChanged(NodeEvent, frozen=True, kw_only=True):
+    """The node's disk has become better or worse."""
+
+    level: ClassVar[Level] = "warning"
+    disk: str  # good; slow; filling: as leader it takes no commands; full: it takes no entries either
+    before: str  # what it was
+    room_bytes: int  # what still fits into the log's present segment
+
+
+class DiskHandover(NodeEvent, frozen=True, kw_only=True):
+    """The leader begins to hand over, because its disk is worse than another's."""
+
+    level: ClassVar[Level] = "warning"
+    target: str  # node id
+    disk: str  # of the leader: slow, filling or full
+
+
 class FaultInjected(NodeEvent, frozen=True, kw_only=True):
     """Someone made the node misbehave on purpose (`raftctl fault`)."""
 
@@ -148,6 +165,8 @@ EVENTS: tuple[type[NodeEvent], ...] = (
     ClientRefused,
     StorageRepaired,
     SlowDisk,
+    DiskStateChanged,
+    DiskHandover,
     FaultInjected,
     FaultCleared,
     Message,

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from raft_zmq.wire.client_messages import NodeStatus
 
+DISK_STATES: Final = ("good", "slow", "filling", "full")
 ROLES: Final = ("follower", "pre_candidate", "candidate", "leader")
 BOUNDS_S: Final = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -124,6 +125,8 @@ def _of_status(status: NodeStatus) -> Iterator[Metric]:
     info = {"version": status.version, "cluster_id": status.cluster_id, "incarnation": status.incarnation}
     yield InfoMetricFamily("raft_node", "Which node this is", value={"node_id": status.node_id, **info})
     yield StateSetMetricFamily("raft_role", "The role (§5.1)", value={role: role == status.role for role in ROLES})
+    disk = {state: state == status.disk for state in DISK_STATES}
+    yield StateSetMetricFamily("raft_disk", "The disk: slow, or filling and then full (docs/storage.md)", value=disk)
     for field, (name, text) in _GAUGES.items():
         yield GaugeMetricFamily(name, text, value=float(getattr(status, field)))
     match_index = GaugeMetricFamily("raft_peer_match_index", "The leader's matchIndex (Figure 2)", labels=["peer"])

@@ -37,11 +37,7 @@ class SpareSegment:
         self._descriptor = -1
         self._size_bytes = 0  # of synced zeros
         self._error: StorageError | None = None
-
-    @property
-    def disk_full(self) -> bool:
-        """Whether the last attempt ended for want of room."""
-        return isinstance(self._error, DiskFullError)
+        self.disk_full = False  # whether the last attempt that has ended did so for want of room
 
     def prepare(self, size_bytes: int) -> None:
         """Begin to make the spare, once; cheap to call again."""
@@ -50,10 +46,9 @@ class SpareSegment:
             self._thread.start()
 
     def retry(self, size_bytes: int) -> None:
-        """Begin again if there was no room the last time."""
-        if self.disk_full:
+        """Begin again if there was no room the last time, and no attempt is under way."""
+        if self.disk_full and (self._thread is None or not self._thread.is_alive()):
             self._wait()
-            self._error = None
             self.prepare(size_bytes)
 
     def take(self, size_bytes: int) -> int:
@@ -92,6 +87,7 @@ class SpareSegment:
         except OSError as error:
             self._discard()
             self._error = storage_error(self.path, error)
+        self.disk_full = isinstance(self._error, DiskFullError)
 
     def _discard(self) -> None:
         if self._descriptor >= 0:

@@ -108,6 +108,16 @@ class Storage:
         return self._wal.disk_full
 
     @property
+    def room_bytes(self) -> int:
+        """What the log can still take while `disk_full`, in records."""
+        return self._wal.room_bytes
+
+    @property
+    def segment_bytes(self) -> int:
+        """Size of one file of the log; only one made for a larger record is larger."""
+        return self._wal.segment_bytes
+
+    @property
     def snapshot(self) -> SnapshotInfo | None:
         """The newest snapshot."""
         return self._snapshots.newest

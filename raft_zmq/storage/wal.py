@@ -36,7 +36,7 @@ class Wal:
         self.repairs: list[Repair] = []
         self._directory = directory
         self._disk = disk
-        self._segment_bytes = _whole_pages(segment_bytes)
+        self.segment_bytes = _whole_pages(segment_bytes)
         self._spare = SpareSegment(directory, disk)
         self._spare.path.unlink(missing_ok=True)
         self._segments = replay.segments
@@ -58,6 +58,12 @@ class Wal:
     def used_bytes(self) -> int:
         """What the records take up, deleted segments left out."""
         return sum(segment.used_bytes for segment in self._segments)
+
+    @property
+    def room_bytes(self) -> int:
+        """What still fits into the present segment."""
+        segment = self._segments[-1]
+        return segment.size_bytes - segment.used_bytes
 
     @property
     def disk_full(self) -> bool:
@@ -102,12 +108,11 @@ class Wal:
             segment = self._segments[-1]
         self._put(segment, record, self._buffer, self._body_bytes)
         self._pending = None
-        if segment.used_bytes > self._segment_bytes // 2:
-            self._spare.prepare(self._segment_bytes)
+        self._prepare_next()
 
     def retry_allocation(self) -> None:
         """When `disk_full`: look in the background whether there is room by now. Meant to be called now and then."""
-        self._spare.retry(self._segment_bytes)
+        self._spare.retry(self.segment_bytes)
 
     def compact(self, first_index_to_keep: int) -> None:
         """Delete the oldest segments whose entries all come before that index, which a synced snapshot must cover.
@@ -130,6 +135,11 @@ class Wal:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _prepare_next(self) -> None:
+        """See to the next segment while half of this one is free, so that a full disk shows in time."""
+        if self._segments[-1].used_bytes > self.segment_bytes // 2:
+            self._spare.prepare(self.segment_bytes)
 
     def _check_usable(self) -> None:
         if self._failed is not None:
@@ -166,8 +176,8 @@ class Wal:
         """Go over to a new segment with room for such a record behind the one it begins with."""
         number = self._segments[-1].number + 1 if self._segments else 1
         buffer = bytearray()
-        encode(self._first_record(self._segment_bytes), buffer)
-        size_bytes = max(self._segment_bytes, _whole_pages(len(buffer) + _SIZE_FIELD_BYTES + record_bytes))
+        encode(self._first_record(self.segment_bytes), buffer)
+        size_bytes = max(self.segment_bytes, _whole_pages(len(buffer) + _SIZE_FIELD_BYTES + record_bytes))
         try:
             descriptor = self._spare.take(size_bytes)
         except DiskFullError:
@@ -213,6 +223,7 @@ class Wal:
         except OSError as error:
             self.close()
             raise storage_error(segment.path, error) from error
+        self._prepare_next()
 
     def _fail(self, path: Path, error: OSError) -> StorageError:
         """The end of this log: what the medium holds of the last write is unknown, and stays so."""

@@ -18,6 +18,7 @@ from raft_zmq.client import config
 from raft_zmq.client.client import RaftClient
 from raft_zmq.core.errors import RaftLabError
 from tests.integration.background import Background
+from tests.integration.disks import small_disk  # noqa: F401  (a fixture)
 from tests.integration.waiting import wait_until
 
 StartCluster = Callable[..., "RunningCluster"]

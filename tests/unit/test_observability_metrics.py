@@ -2,11 +2,13 @@
 
 import time
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from raft_zmq.core.messages import DiskState
 from raft_zmq.observability.metrics import BOUNDS_S, Histogram, Metrics
 from tests.unit.node_status import STATUS
 
@@ -43,6 +45,12 @@ def test_the_role_is_one_of_four():
     found = samples(Metrics(lambda: STATUS, lambda: {}))
     roles = {labels[0]: value for (name, labels), value in found.items() if name == "raft_role"}
     assert roles == {"follower": 0, "pre_candidate": 0, "candidate": 0, "leader": 1}
+
+
+def test_the_disk_is_in_one_of_four_states():
+    found = samples(Metrics(lambda: msgspec.structs.replace(STATUS, disk="filling"), lambda: {}))
+    disks = {labels[0]: value for (name, labels), value in found.items() if name == "raft_disk"}
+    assert disks == {state.name.lower(): state is DiskState.FILLING for state in DiskState}
 
 
 def test_counters_grow_with_what_the_loop_counts():
