@@ -52,7 +52,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Annotated[
         Literal["curve", "none"], Meta(description="curve: encrypt, and admit known keys only; none: neither")
     ] = "curve"
-    keys_dir: Annotated[str, Meta(description="folder of the CURVE keys that `raftctl keys generate` writes")] = ""
+    keys_dir: Annotated[
+        str, Meta(description="folder of the CURVE keys that `raftctl keys generate` writes; looked at once a second")
+    ] = ""
+    own_key_dir: Annotated[str, Meta(description="folder of this node's own secret key; default: keys_dir")] = ""
 
     election_timeout_s_min: Annotated[Seconds, Meta(description="shortest silence before an election (§5.2)")] = 0.25
     election_timeout_s_max: Annotated[Seconds, Meta(description="longest silence before an election (§5.2)")] = 0.5
@@ -84,6 +87,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     session_ttl_s: Annotated[Seconds, Meta(description="idle time after which a client session ends")] = 900.0
     frame_bytes_max: Annotated[int, Meta(ge=4096, description="one frame from a peer or client")] = 20 << 20
+    message_frames_max: Annotated[
+        int, Meta(ge=2, le=4096, description="frames in one message between nodes; the same on all of them")
+    ] = 257
+    connections_max: Annotated[int, Meta(ge=1, description="connections to the client port")] = 1_000
+    client_connections_max: Annotated[int, Meta(ge=1, description="connections of one client's key, or one node's")] = (
+        250
+    )
+    handshakes_max: Annotated[
+        int, Meta(ge=1, description="handshakes under way on one port; the oldest has to make room")
+    ] = 250
+    connection_bytes_max: Annotated[
+        Bytes, Meta(description="bytes waiting on one connection, in or out; one with more is cut")
+    ] = 64 << 20
+    waiting_bytes_max: Annotated[
+        Bytes, Meta(description="bytes waiting on all connections; beyond, the one with most is cut")
+    ] = 256 << 20
+    requests_max: Annotated[int, Meta(ge=1, description="requests under way; more are answered busy")] = 50_000
+    client_requests_max: Annotated[
+        int, Meta(ge=1, description="requests under way of one client's key; more are answered busy")
+    ] = 20_000
+    refusal_log_interval_s: Annotated[
+        Seconds, Meta(description="repeated refusals of one kind share a log line for this long")
+    ] = 60.0
     slow_disk_s: Annotated[Seconds, Meta(description="a sync that takes longer is reported as slow_disk")] = 0.1
     fault_injection: Annotated[bool, Meta(description="allow `raftctl fault` to make this node misbehave")] = False
 
@@ -218,6 +244,16 @@ def _check_together(settings: Settings) -> None:
     if settings.lease_reads and not settings.check_quorum:
         raise SettingsError(
             "lease_reads: expected check_quorum to be on with it, found it off. Turn one of them round."
+        )
+    if settings.connection_bytes_max < 2 * settings.frame_bytes_max:
+        raise SettingsError(
+            f"connection_bytes_max: expected at least 2 x frame_bytes_max = {2 * settings.frame_bytes_max}, so that a "
+            f"message fits, found {settings.connection_bytes_max}. Raise the one or lower the other."
+        )
+    if settings.waiting_bytes_max < settings.connection_bytes_max:
+        raise SettingsError(
+            f"waiting_bytes_max: expected at least connection_bytes_max = {settings.connection_bytes_max}, "
+            f"found {settings.waiting_bytes_max}. Raise the one or lower the other."
         )
     if settings.auth == "curve" and not settings.keys_dir:
         raise SettingsError(

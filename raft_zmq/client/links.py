@@ -25,7 +25,7 @@ class Link:
 
     def changes(self, now: float) -> list[Change]:
         """What has happened to the connection since the last call."""
-        changes = self.connection.monitor.changes()
+        changes = self.connection.changes()
         self.given_up_at = now if self.connection.monitor.given_up else math.inf
         return changes
 

@@ -8,19 +8,25 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from raft_zmq.core.errors import SettingsError
 from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import PeerMessage
 from raft_zmq.observability import events
 from raft_zmq.observability.log import EventLog
 from raft_zmq.settings import Settings, parse_members
-from raft_zmq.transport import sockets
+from raft_zmq.transport import guard, sockets
 from raft_zmq.transport.clients import Batch, ClientPort
 from raft_zmq.transport.counters import TransportCounters
 from raft_zmq.transport.faults import FaultShim
-from raft_zmq.transport.keys import KeyRing, load_node_keys
+from raft_zmq.transport.guard import Guard
+from raft_zmq.transport.key_watch import KeyFolder
+from raft_zmq.transport.keys import KeyRing, NodeKeys
 from raft_zmq.transport.peers import Delivery, PeerTransport
+from raft_zmq.transport.refusals import Refusal, Refusals
 from raft_zmq.transport.zap import ZapHandler
 from raft_zmq.wire.client_messages import Answer
+
+KEYS_CHECK_S = 1.0
 
 
 class Network:
@@ -37,6 +43,11 @@ class Network:
         self._log = log
         self._peer_lost = peer_lost
         self._counters = TransportCounters()
+        self._refusals = Refusals(self._report_refusal, settings.refusal_log_interval_s)
+        self._key_folder = _key_folder(settings)
+        self._keys = KeyRing(self._key_folder.load()) if self._key_folder else None
+        self._keys_check_due_s = 0.0
+        self._keys_pending = False
         self._contacts = {member.node_id: member for member in parse_members(settings.members)}
         self._addresses: dict[str, str] = {}
         self._poller = zmq.Poller()
@@ -44,11 +55,13 @@ class Network:
         with contextlib.ExitStack() as opened:
             context = sockets.new_context()
             opened.callback(context.term)
-            keys = _load_keys(settings)
-            self._zap = ZapHandler(context, keys, self._counters) if keys is not None else None
+            keys = self._keys
+            self._guard = Guard(context, settings, self._counters)
+            opened.callback(self._guard.close)
+            self._zap = ZapHandler(context, keys, self._counters, self._refusals) if keys is not None else None
             if self._zap is not None:
                 opened.callback(self._zap.close)
-            self._clients = ClientPort(context, settings, keys, self._counters)
+            self._clients = ClientPort(context, settings, keys, self._counters, self._guard, self._refusals)
             opened.callback(self._clients.close)
             self._peers = PeerTransport(
                 context,
@@ -56,10 +69,12 @@ class Network:
                 incarnation,
                 keys,
                 self._counters,
-                on_refused=self._refused,
+                self._guard,
+                self._refusals,
                 on_connection=self._connection_changed,
             )
             opened.callback(self._peers.close)
+            self._guard.start()
             self._closers = opened.pop_all()
         self.faults = FaultShim(self._peers)
         ports = (self._clients, self._peers) if self._zap is None else (self._clients, self._peers, self._zap)
@@ -99,8 +114,15 @@ class Network:
         self._clients.send(routing_id, answers)
 
     def check_connections(self, now_s: float) -> None:
-        """Look after the connections to the peers; some times a second."""
+        """Look after connections, refusals and keys; some times a second."""
         self._peers.check_connections(now_s)
+        self._clients.tell_traffic()
+        for failure in self._guard.take_failures():
+            self._refusals.note(failure.port, "", f"handshake_{failure.reason}", address=failure.address)
+        self._refusals.flush()
+        if now_s >= self._keys_check_due_s:
+            self._keys_check_due_s = now_s + KEYS_CHECK_S
+            self._check_keys()
 
     def reach(self, membership: Membership, others: Iterable[str]) -> None:
         """Connect to everyone in the configuration and to `others`; before there is one, to whom the settings name."""
@@ -121,8 +143,37 @@ class Network:
         """Close everything; what was not sent yet is dropped."""
         self._closers.close()
 
-    def _refused(self, peer: str, reason: str) -> None:
-        self._log.emit(events.PeerRefused(peer=peer, address="", reason=reason, count=1))
+    def levels(self) -> dict[str, int]:
+        """How many connections and waiting bytes there are right now; from any thread."""
+        return self._guard.levels()
+
+    def _check_keys(self) -> None:
+        """Take the keys that count now, if the folder has changed; with a half-written folder the old ones count."""
+        if self._key_folder is None or self._keys is None:
+            return
+        if self._key_folder.changed():
+            before = self._keys.current
+            try:
+                self._keys.current = self._key_folder.load()
+            except SettingsError as error:
+                self._log.message("error", f"the keys read before stay in use: {error}")
+                return
+            self._keys_pending = self._keys_pending or self._keys.current != before
+        if self._keys_pending:
+            both = [self._peers.keys_changed(), self._clients.keys_changed()]
+            self._keys_pending = not all(both)
+            self._log.message("info", _described(self._keys.current))
+
+    def _report_refusal(self, refusal: Refusal) -> None:
+        reason = f"{refusal.reason}: {refusal.detail}" if refusal.detail else refusal.reason
+        if refusal.port == guard.PEERS:
+            self._log.emit(
+                events.PeerRefused(peer=refusal.who, address=refusal.address, reason=reason, count=refusal.times)
+            )
+        else:
+            self._log.emit(
+                events.ClientRefused(client=refusal.who, address=refusal.address, reason=reason, count=refusal.times)
+            )
 
     def _connection_changed(self, peer: str, connected: bool) -> None:
         address = self._addresses.get(peer, "")
@@ -139,7 +190,16 @@ class Arrivals(msgspec.Struct, frozen=True, gc=False):
     other: bool
 
 
-def _load_keys(settings: Settings) -> KeyRing | None:
+def _key_folder(settings: Settings) -> KeyFolder | None:
     if settings.auth == "none":
         return None
-    return KeyRing(load_node_keys(Path(settings.keys_dir), settings.node_id))
+    own_folder = Path(settings.own_key_dir) if settings.own_key_dir else None
+    return KeyFolder(Path(settings.keys_dir), settings.node_id, own_folder)
+
+
+def _described(keys: NodeKeys) -> str:
+    clients = {user.name for user in keys.client_owners.values()}
+    return (
+        f"the keys have changed: now {len(keys.peer_owners)} of {len(keys.peer_keys)} nodes "
+        f"and {len(keys.client_owners)} of {len(clients)} clients are let in"
+    )

@@ -1,15 +1,18 @@
 """The port for clients: requests in, answers out, each client known by its key."""
 
+import time
 from collections.abc import Sequence
 
 import zmq
 
 from raft_zmq.core.errors import PeerError
 from raft_zmq.settings import Settings
-from raft_zmq.transport import roles, sockets, zap
+from raft_zmq.transport import guard, roles, sockets
 from raft_zmq.transport.counters import TransportCounters, count
+from raft_zmq.transport.guard import Guard
 from raft_zmq.transport.keys import ANONYMOUS, ClientUser, KeyRing, Role
-from raft_zmq.transport.reader import Frame, MessageReader, user_key
+from raft_zmq.transport.reader import Frame, MessageReader, connection_of, user_key
+from raft_zmq.transport.refusals import Refusals
 from raft_zmq.transport.sockets import Context, Socket
 from raft_zmq.wire import codec
 from raft_zmq.wire.client_messages import Answer, Refused, Request
@@ -19,6 +22,9 @@ Batch = tuple[bytes, ClientUser, list[Request]]  # the routing id to answer to, 
 
 _FRAMES = 2  # the header and the requests
 _REQUESTS_PER_RECEIVE = 4096
+_RECEIVE_S = 0.01  # what cannot be read takes much longer than what can; heartbeats wait meanwhile
+_ANSWERS_BYTES_MAX = 1 << 20  # in one message, if there is more than one answer: a client takes frames up to a bound
+_KNOWN_CONNECTIONS_MAX = 100_000
 
 
 class ClientPort:
@@ -27,19 +33,32 @@ class ClientPort:
     What it hands on is from a known client, readable, and allowed in the client's role.
     """
 
-    def __init__(self, context: Context, settings: Settings, keys: KeyRing | None, counters: TransportCounters) -> None:
+    def __init__(
+        self,
+        context: Context,
+        settings: Settings,
+        keys: KeyRing | None,
+        counters: TransportCounters,
+        guard_: Guard,
+        refusals: Refusals,
+    ) -> None:
         """Bind the client port; without `keys` everyone is ANONYMOUS.
 
         Raises SettingsError when the port cannot be bound. With keys, the ZapHandler must be there already.
         """
         self._keys = keys
+        self._service = keys.current.service if keys else None
         self._counters = counters
+        self._guard = guard_
+        self._refusals = refusals
+        self._connections: dict[bytes, int] = {}  # file descriptor by routing id
         self._cluster_id = settings.cluster_id
         self._header = codec.encode_client_header(ClientHeader(PROTOCOL_VERSION, settings.cluster_id))
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
         self.socket.set(zmq.ROUTER_MANDATORY, 1)  # so that an answer that cannot go is counted
+        guard_.watch(guard.CLIENTS, self.socket)
         if keys is not None:
-            sockets.serve_curve(self.socket, keys.current.service, zap.CLIENTS_DOMAIN)
+            sockets.serve_curve(self.socket, keys.current.service, guard.CLIENTS)
         sockets.bind(self.socket, settings.bind_host, settings.client_port, "client_port")
         self._reader = MessageReader(self.socket, frames_max=_FRAMES)
 
@@ -47,7 +66,8 @@ class ClientPort:
         """The requests that have come, at most a bounded number of them; what cannot be read is answered here."""
         batches: list[Batch] = []
         requests = 0
-        while requests < _REQUESTS_PER_RECEIVE:
+        until_s = time.monotonic() + _RECEIVE_S
+        while requests < _REQUESTS_PER_RECEIVE and time.monotonic() < until_s:
             message = self._reader.read()
             if message is None:
                 break
@@ -57,6 +77,7 @@ class ClientPort:
                 batches.append(batch)
                 requests += len(batch[2])
                 self._counters.requests_received += len(batch[2])
+        self.tell_traffic()
         return batches
 
     def send(self, routing_id: bytes, answers: Sequence[Answer]) -> None:
@@ -64,38 +85,76 @@ class ClientPort:
         loses them.
         """
         for first in range(0, len(answers), CLIENT_BATCH_MAX):
-            batch = answers[first : first + CLIENT_BATCH_MAX]
-            body = codec.encode_answers(batch)
-            try:
-                self.socket.send(routing_id, zmq.SNDMORE | zmq.DONTWAIT)
-                self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
-                self.socket.send(body, zmq.DONTWAIT)
-                self._counters.answers_sent += len(batch)
-            except zmq.ZMQError:  # EHOSTUNREACH: gone; EAGAIN: its queue is full
-                self._counters.answers_dropped += len(batch)
+            self._send(routing_id, answers[first : first + CLIENT_BATCH_MAX])
+
+    def tell_traffic(self) -> None:
+        """Tell the guard what was read and sent since the last call."""
+        traffic = self._reader.take_traffic()
+        if traffic:
+            self._guard.tell(guard.CLIENTS, traffic)
+
+    def keys_changed(self) -> bool:
+        """Cut off whose key is gone and, with a new key of the service, listen with that; False: to be called again."""
+        assert self._keys is not None
+        ring = self._keys
+        self._guard.end_where(guard.CLIENTS, lambda key: ring.client_of(key) is None)
+        if self._service != ring.current.service:
+            if not sockets.listen_with(self.socket, ring.current.service):
+                return False
+            self._service = ring.current.service
+        return True
 
     def close(self) -> None:
         """Close at once; answers not sent yet are dropped."""
         self.socket.close(linger=0)
 
+    def _send(self, routing_id: bytes, batch: Sequence[Answer]) -> None:
+        body = codec.encode_answers(batch)
+        if len(body) > _ANSWERS_BYTES_MAX and len(batch) > 1:
+            self._send(routing_id, batch[: len(batch) // 2])
+            self._send(routing_id, batch[len(batch) // 2 :])
+            return
+        try:
+            self.socket.send(routing_id, zmq.SNDMORE | zmq.DONTWAIT)
+            self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
+            self.socket.send(body, zmq.DONTWAIT)
+        except zmq.ZMQError:  # EHOSTUNREACH: gone; EAGAIN: its queue is full
+            self._counters.answers_dropped += len(batch)
+            return
+        self._counters.answers_sent += len(batch)
+        fd = self._connections.get(routing_id)
+        if fd is not None:
+            self._reader.traffic_of(fd).sent_bytes += len(body)
+
     def _accept(self, routing_id: bytes, frames: list[Frame]) -> Batch | None:
-        user = self._keys.client_of(user_key(frames[0])) if self._keys else ANONYMOUS
+        fd, key = connection_of(frames[0]), user_key(frames[0])
+        user = self._keys.client_of(key) if self._keys else ANONYMOUS
+        self._know(routing_id, fd, key, user)
         if user is None:
             found = "key: expected one on the cluster's list, found yours taken off it. Ask for a new key."
-            self._refuse(routing_id, "revoked_key", Refused(0, "not_allowed", found))
+            self._refuse(routing_id, "", "revoked_key", Refused(0, "not_allowed", found))
+            self._guard.end(guard.CLIENTS, fd, "revoked_key")
             return None
         objection = self._objection(frames)
         if objection:
             reason, found = objection
-            self._refuse(routing_id, reason, *([Refused(0, "invalid", found)] if found else []))
+            self._refuse(routing_id, user.name, reason, *([Refused(0, "invalid", found)] if found else []))
             return None
         try:
             requests = codec.decode_requests(frames[1].buffer)
         except PeerError:
-            requests = self._readable(routing_id, frames[1])
+            requests = self._readable(routing_id, user, frames[1])
         if user.role is not Role.ADMIN:
             requests = self._permitted(routing_id, user, requests)
         return (routing_id, user, requests) if requests else None
+
+    def _know(self, routing_id: bytes, fd: int, key: str, user: ClientUser | None) -> None:
+        if len(self._connections) >= _KNOWN_CONNECTIONS_MAX:
+            self._connections.clear()  # those that are still there come back with their next message
+        self._connections[routing_id] = fd
+        traffic = self._reader.traffic_of(fd)
+        traffic.key = key
+        traffic.owner = user.name if user else ""
 
     def _objection(self, frames: list[Frame]) -> tuple[str, str] | None:
         """What is wrong with the message as a whole: the reason to count, and what to tell the client (or "")."""
@@ -115,13 +174,13 @@ class ClientPort:
             return "frames", f"message: expected a header and one frame of requests, found {number}."
         return None
 
-    def _readable(self, routing_id: bytes, body: Frame) -> list[Request]:
+    def _readable(self, routing_id: bytes, user: ClientUser, body: Frame) -> list[Request]:
         """The good requests among the bad ones, which are answered each for itself."""
         try:
             requests, refusals = codec.sort_requests(body.buffer)
         except PeerError as error:
             requests, refusals = [], [Refused(0, "invalid", str(error))]
-        self._refuse(routing_id, "bad_request", *refusals)
+        self._refuse(routing_id, user.name, "bad_request", *refusals)
         return requests
 
     def _permitted(self, routing_id: bytes, user: ClientUser, requests: list[Request]) -> list[Request]:
@@ -129,10 +188,11 @@ class ClientPort:
         permitted = [request for request in requests if roles.permits(user.role, request)]
         if len(permitted) < len(requests):
             refused = (request for request in requests if not roles.permits(user.role, request))
-            self._refuse(routing_id, "not_allowed", *(roles.refusal(user, request) for request in refused))
+            self._refuse(routing_id, user.name, "not_allowed", *(roles.refusal(user, request) for request in refused))
         return permitted
 
-    def _refuse(self, routing_id: bytes, reason: str, *refusals: Refused) -> None:
+    def _refuse(self, routing_id: bytes, who: str, reason: str, *refusals: Refused) -> None:
         for _ in range(max(1, len(refusals))):
             count(self._counters.requests_refused, reason)
+        self._refusals.note(guard.CLIENTS, who, reason, detail=refusals[0].message if refusals else "")
         self.send(routing_id, refusals)

@@ -4,7 +4,7 @@ import msgspec
 
 
 class TransportCounters(msgspec.Struct):
-    """Plain numbers that only grow. `*_refused` counts by reason."""
+    """Plain numbers that only grow. `*_refused`, `*_failed` and `*_cut` count by reason."""
 
     peer_messages_sent: int = 0
     peer_messages_received: int = 0
@@ -15,6 +15,8 @@ class TransportCounters(msgspec.Struct):
     answers_dropped: int = 0  # the client is gone, or does not read
     keys_admitted: int = 0  # handshakes
     keys_refused: dict[str, int] = msgspec.field(default_factory=dict)
+    handshakes_failed: dict[str, int] = msgspec.field(default_factory=dict)  # before a key was shown
+    connections_cut: dict[str, int] = msgspec.field(default_factory=dict)  # by this node, for a limit or a revoked key
     peer_messages_refused: dict[str, int] = msgspec.field(default_factory=dict)
     requests_refused: dict[str, int] = msgspec.field(default_factory=dict)
 

@@ -7,7 +7,7 @@ import zmq
 from raft_zmq.core.errors import PeerError, SettingsError
 from raft_zmq.transport import sockets
 from raft_zmq.transport.keys import ClientKeys
-from raft_zmq.transport.monitor import ConnectionMonitor
+from raft_zmq.transport.monitor import Change, ConnectionMonitor
 from raft_zmq.wire import codec
 from raft_zmq.wire.client_messages import Answer, Request
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, PROTOCOL_VERSION, ClientHeader
@@ -38,6 +38,8 @@ class ClientConnection:
         Raises SettingsError when the address is none.
         """
         self.address = address
+        self._keys = keys
+        self._key_in_turn = 0
         self.unreadable_answers = 0
         self._header = codec.encode_client_header(ClientHeader(PROTOCOL_VERSION, cluster_id))
         self.socket = sockets.new_socket(context or zmq.Context.instance(), zmq.DEALER, frame_bytes_max)
@@ -77,6 +79,21 @@ class ClientConnection:
         except zmq.Again:
             pass
         return answers
+
+    def changes(self) -> list[Change]:
+        """What has happened to the connection since the last call, oldest first. Never blocks.
+
+        While the service changes its key there are two to expect of a node: they are tried in turn.
+        """
+        changes = self.monitor.changes()
+        if self._keys is not None and self._keys.other_server_publics and self.monitor.broken_handshakes:
+            servers = (self._keys.server_public, *self._keys.other_server_publics)
+            self._key_in_turn = (self._key_in_turn + 1) % len(servers)
+            self.socket.disconnect(sockets.last_endpoint(self.socket))
+            sockets.use_curve(self.socket, self._keys.own, servers[self._key_in_turn])
+            sockets.connect(self.socket, self.address)
+            self.monitor.reset()
+        return changes
 
     def close(self) -> None:
         """Close at once; what was not sent yet is dropped."""

@@ -17,8 +17,14 @@ class Change(enum.Enum):
     REFUSED = "refused"  # the other side does not let our key in
 
 
+_BROKEN = (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 _EVENTS = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
+    | _BROKEN[0]
+    | _BROKEN[1]
 )
 _EVENT_AND_VALUE = struct.Struct("=Hi")
 _numbers = itertools.count()  # an address of its own for each, as libzmq is late to free those of closed sockets
@@ -29,12 +35,15 @@ class ConnectionMonitor:
 
     `given_up`: libzmq has ended the connection and, as far as told yet, does not try again, which is what it does
     when the other side refuses the key or speaks another protocol. If that lasts, the owner needs a new socket.
+    `broken_handshakes`: how many have ended without a word since the connection was last there or reset() was called,
+    as they do when the other side has another key than the one expected of it.
     """
 
     def __init__(self, watched: Socket) -> None:
         self._watched = watched
         self.connected = False
         self.given_up = False
+        self.broken_handshakes = 0
         self.socket: Socket = watched.get_monitor_socket(_EVENTS, f"inproc://monitor.{next(_numbers)}")
 
     def changes(self) -> list[Change]:
@@ -50,6 +59,10 @@ class ConnectionMonitor:
             if change:
                 changes.append(change)
 
+    def reset(self) -> None:
+        """Another key is expected from now on."""
+        self.broken_handshakes = 0
+
     def close(self) -> None:
         """Stop watching; to be called before the watched socket is closed."""
         self._watched.disable_monitor()
@@ -59,6 +72,10 @@ class ConnectionMonitor:
         was_connected = self.connected
         self.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
         self.given_up = event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        if self.connected:
+            self.broken_handshakes = 0
+        elif event in _BROKEN:
+            self.broken_handshakes += 1
         if self.connected:
             return Change.CONNECTED
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:

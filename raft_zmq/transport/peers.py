@@ -5,6 +5,7 @@ Raft sends again. A sender is believed only when the connection's key belongs to
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import zmq
@@ -13,28 +14,29 @@ from raft_zmq.core.errors import PeerError, RaftLabError, SettingsError
 from raft_zmq.core.membership import Member
 from raft_zmq.core.messages import PeerMessage
 from raft_zmq.settings import Settings
-from raft_zmq.transport import sockets, zap
+from raft_zmq.transport import guard, sockets
 from raft_zmq.transport.counters import TransportCounters, count
+from raft_zmq.transport.guard import Guard
 from raft_zmq.transport.keys import KeyRing
 from raft_zmq.transport.monitor import Change
-from raft_zmq.transport.peer_link import PeerLink
-from raft_zmq.transport.reader import Frame, MessageReader, user_key
+from raft_zmq.transport.peer_link import Curve, PeerLink
+from raft_zmq.transport.reader import Frame, MessageReader, connection_of, user_key
+from raft_zmq.transport.refusals import Refusals
 from raft_zmq.transport.sockets import Context, Socket
 from raft_zmq.wire import codec
-from raft_zmq.wire.frames import PEER_MESSAGES_MAX, PROTOCOL_VERSION, PeerHeader
+from raft_zmq.wire.frames import PROTOCOL_VERSION, PeerHeader
 
 Delivery = tuple[str, str, PeerMessage]  # the sender's node id and incarnation, and what it said
 
 _MESSAGES_PER_RECEIVE = 1024
-_REPORTED_REFUSALS_MAX = 1000
+_RECEIVE_S = 0.02  # work on what has come for this long at most: heartbeats wait meanwhile
 _LINKS_MAX = 100  # with so many open, a sender that is no member here is not answered
 
 
 class PeerTransport:
     """Poll `.socket` and call receive() when it is readable; call check_connections() some times a second.
 
-    `on_refused(peer, reason)` is called once for each pair of them; `on_connection(peer, connected)` whenever our
-    connection towards that peer comes or goes.
+    `on_connection(peer, connected)` is called whenever our connection towards that peer comes or goes.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class PeerTransport:
         incarnation: str,
         keys: KeyRing | None,
         counters: TransportCounters,
+        guard_: Guard,
+        refusals: Refusals,
         *,
-        on_refused: Callable[[str, str], None],
         on_connection: Callable[[str, bool], None],
     ) -> None:
         """Bind the peer port; without `keys` a message's claimed sender is believed.
@@ -56,18 +59,22 @@ class PeerTransport:
         self._settings = settings
         self._keys = keys
         self._counters = counters
-        self._on_refused = on_refused
+        self._guard = guard_
+        self._refusals = refusals
         self._on_connection = on_connection
-        self._reported: set[tuple[str, str]] = set()
+        self._own = keys.current.own if keys else None
+        self._messages_max = settings.message_frames_max - 1
+        self._wanted: dict[str, str] = {}  # addresses of the members to be connected to
         self._links: dict[str, PeerLink] = {}
         self._named_links = itertools.count()
         self._incarnation = incarnation
         self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
+        guard_.watch(guard.PEERS, self.socket)
         if keys is not None:
-            sockets.serve_curve(self.socket, keys.current.own, zap.PEERS_DOMAIN)
+            sockets.serve_curve(self.socket, keys.current.own, guard.PEERS)
         sockets.bind(self.socket, settings.bind_host, settings.peer_port, "peer_port")
-        self._reader = MessageReader(self.socket, frames_max=1 + PEER_MESSAGES_MAX)
+        self._reader = MessageReader(self.socket, frames_max=settings.message_frames_max)
 
     def set_members(self, members: Iterable[Member]) -> None:
         """Connect to the members that are new or have moved, and drop the connections to those that are gone.
@@ -76,6 +83,7 @@ class PeerTransport:
         """
         wanted = {member.node_id: member.peer_address for member in members if member.peer_address}
         self._use_own_address(wanted.pop(self._settings.node_id, ""))
+        self._wanted = wanted
         for node_id, link in list(self._links.items()):
             if wanted.get(node_id) != link.address:
                 self._disconnect(node_id)
@@ -86,8 +94,8 @@ class PeerTransport:
     def send(self, to: str, messages: Sequence[PeerMessage]) -> None:
         """Send the messages, in order, in as few ZeroMQ messages as can be. Never blocks; what cannot go is dropped."""
         link = self._links.get(to)
-        for first in range(0, len(messages), PEER_MESSAGES_MAX):
-            frames = codec.encode_peer(messages[first : first + PEER_MESSAGES_MAX])
+        for first in range(0, len(messages), self._messages_max):
+            frames = codec.encode_peer(messages[first : first + self._messages_max])
             if link is not None and link.send(self._header, frames):
                 self._counters.peer_messages_sent += len(frames)
                 self._counters.peer_bytes_sent += sum(map(len, frames))
@@ -97,13 +105,36 @@ class PeerTransport:
     def receive(self) -> list[Delivery]:
         """The messages that have come, each sender's in the order it sent them; at most a bounded number."""
         received: list[Delivery] = []
-        while len(received) < _MESSAGES_PER_RECEIVE:
+        until_s = time.monotonic() + _RECEIVE_S
+        while len(received) < _MESSAGES_PER_RECEIVE and time.monotonic() < until_s:
             message = self._reader.read()
             if message is None:
                 break
             self._accept(message[1], received)
         self._counters.peer_messages_received += len(received)
+        traffic = self._reader.take_traffic()
+        if traffic:
+            self._guard.tell(guard.PEERS, traffic)
         return received
+
+    def keys_changed(self) -> bool:
+        """Take the ring's keys into use, and cut off whose key is gone; False: to be called again."""
+        assert self._keys is not None
+        ring = self._keys
+        self._guard.end_where(guard.PEERS, lambda key: ring.node_of(key) is None)
+        for node_id, link in list(self._links.items()):
+            curve = self._curve_towards(node_id)
+            if curve is None or not link.use(curve):
+                self._disconnect(node_id)
+                self._connect(node_id, link.address)
+        for node_id, address in self._wanted.items():
+            if node_id not in self._links:
+                self._connect(node_id, address)
+        if self._own != ring.current.own:
+            if not sockets.listen_with(self.socket, ring.current.own):
+                return False
+            self._own = ring.current.own
+        return True
 
     def check_connections(self, now_s: float) -> None:
         """Report the connections that came and went, and make anew those that libzmq has given up."""
@@ -130,11 +161,10 @@ class PeerTransport:
     def _connect(self, node_id: str, address: str) -> None:
         curve = None
         if self._keys is not None:
-            server_public = self._keys.current.peers.get(node_id)
-            if server_public is None:
+            curve = self._curve_towards(node_id)
+            if curve is None:
                 self._refuse(node_id, "no_public_key")
                 return
-            curve = (self._keys.current.own, server_public)
         io_thread = 0
         if sockets.needs_lookup(address):
             io_thread = sockets.lookup_thread(self._context, next(self._named_links))
@@ -142,6 +172,11 @@ class PeerTransport:
             self._links[node_id] = PeerLink(self._context, address, curve, self._settings.frame_bytes_max, io_thread)
         except SettingsError as error:
             self._refuse(node_id, "bad_address", error)  # it came from a change of members, and must not end the node
+
+    def _curve_towards(self, node_id: str) -> Curve | None:
+        assert self._keys is not None
+        servers = self._keys.current.peer_keys.get(node_id)
+        return (self._keys.current.own, servers) if servers else None
 
     def _disconnect(self, node_id: str) -> None:
         link = self._links.pop(node_id)
@@ -151,7 +186,14 @@ class PeerTransport:
 
     def _accept(self, frames: list[Frame], received: list[Delivery]) -> None:
         """Add the messages behind the header, if the header is one to believe."""
-        owner = self._keys.node_of(user_key(frames[0])) if self._keys else None
+        fd, key = connection_of(frames[0]), user_key(frames[0])
+        owner = self._keys.node_of(key) if self._keys else None
+        if self._keys and owner is None:
+            self._refuse("", "revoked_key")
+            self._guard.end(guard.PEERS, fd, "revoked_key")
+            return
+        traffic = self._reader.traffic_of(fd)
+        traffic.key, traffic.owner = key, owner or ""
         try:
             header = codec.decode_peer_header(frames[0].buffer)
         except PeerError as error:
@@ -180,13 +222,10 @@ class PeerTransport:
             return "sender_is_not_key_owner"
         if header.sender == self._settings.node_id:
             return "own_node_id"
-        if frames > 1 + PEER_MESSAGES_MAX:
+        if frames > 1 + self._messages_max:
             return "too_many_frames"
         return ""
 
     def _refuse(self, peer: str, reason: str, error: RaftLabError | None = None) -> None:
         count(self._counters.peer_messages_refused, reason)
-        known = (peer, reason) in self._reported
-        if not known and len(self._reported) < _REPORTED_REFUSALS_MAX:
-            self._reported.add((peer, reason))
-            self._on_refused(peer, f"{reason}: {error}" if error else reason)
+        self._refusals.note(guard.PEERS, peer, reason, detail=str(error or ""))

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import zmq
 
+from raft_zmq.transport.connections import Traffic
 from raft_zmq.transport.sockets import Socket
 
 _SKIPPED_FRAMES_PER_READ = 5_000  # some milliseconds of work
@@ -15,12 +16,26 @@ class MessageReader:
     """Reads a message frame by frame: MAXMSGSIZE bounds a frame, and nothing in ZeroMQ bounds their number.
 
     What lies beyond the bound is thrown away piecemeal over several calls, so that no sender holds up the node's loop.
+    `traffic` is what has been read, by file descriptor of the connection, until take_traffic().
     """
 
     def __init__(self, socket: Socket, frames_max: int) -> None:
         self._socket = socket
         self._frames_max = frames_max
         self._skipping = False
+        self.traffic: dict[int, Traffic] = {}
+
+    def take_traffic(self) -> dict[int, Traffic]:
+        """The traffic since the last call."""
+        taken, self.traffic = self.traffic, {}
+        return taken
+
+    def traffic_of(self, fd: int) -> Traffic:
+        """The traffic of one connection, to add to."""
+        traffic = self.traffic.get(fd)
+        if traffic is None:
+            traffic = self.traffic[fd] = Traffic()
+        return traffic
 
     def read(self) -> tuple[bytes, list[Frame]] | None:
         """The next message as its routing id and its frames, or None when there is none for now. Never blocks.
@@ -43,13 +58,23 @@ class MessageReader:
             frames.append(frame)
             more = frame.more
         self._skipping = more
+        traffic = self.traffic_of(connection_of(frames[0]))
+        for frame in frames:
+            traffic.read(len(frame))
         return routing_id, frames
 
     def _skip(self) -> None:
         for _ in range(_SKIPPED_FRAMES_PER_READ):
-            if not self._socket.recv(zmq.DONTWAIT, copy=False).more:
+            frame = self._socket.recv(zmq.DONTWAIT, copy=False)
+            self.traffic_of(connection_of(frame)).read(len(frame))
+            if not frame.more:
                 self._skipping = False
                 return
+
+
+def connection_of(frame: Frame) -> int:
+    """The file descriptor of the connection that the frame came by."""
+    return int(frame.get(zmq.SRCFD))
 
 
 def user_key(frame: Frame) -> str:

@@ -4,6 +4,7 @@ ZeroMQ's own defaults wait for ever, queue without bound in bytes, and let any k
 them. Limits are per connection. TCP_NODELAY needs no line: libzmq always sets it.
 """
 
+import contextlib
 import errno
 import ipaddress
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import TypeAlias
 import zmq
 
 from raft_zmq.core.errors import SettingsError
-from raft_zmq.transport.keys import KeyPair
+from raft_zmq.transport.key_files import KeyPair
 
 Socket: TypeAlias = zmq.Socket[bytes]
 Context: TypeAlias = zmq.Context[Socket]
@@ -72,6 +73,29 @@ def serve_curve(socket: Socket, own: KeyPair, domain: str) -> None:
     socket.set(zmq.CURVE_SECRETKEY, own.secret)
     socket.set(zmq.ZAP_DOMAIN, domain.encode())
     socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def listen_with(socket: Socket, own: KeyPair) -> bool:
+    """Go on listening at the same place with another key, which ends all connections; False: try again soon.
+
+    libzmq reads the key when a socket is bound, and frees the port in its own time.
+    """
+    endpoint = last_endpoint(socket)
+    with contextlib.suppress(zmq.ZMQError):  # ENOENT: an earlier call has done that
+        socket.unbind(endpoint)
+    socket.set(zmq.CURVE_SECRETKEY, own.secret)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError:
+        return False
+    return True
+
+
+def last_endpoint(socket: Socket) -> str:
+    """Where the socket was bound or connected to last."""
+    endpoint = socket.get(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    return endpoint.rstrip(b"\0").decode()
 
 
 def use_curve(socket: Socket, own: KeyPair, server_public: bytes) -> None:

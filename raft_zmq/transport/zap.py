@@ -2,18 +2,20 @@
 
 libzmq asks about each CURVE handshake over an inproc socket and holds the connection until it is answered. The user
 id given back is the public key itself: the ports look it up in the key ring for every message, so a key that is taken
-off the ring loses its live connections too.
+off the ring counts no longer in live connections either.
 """
 
 import zmq
 from zmq.utils import z85
 
+from raft_zmq.transport import guard
 from raft_zmq.transport.counters import TransportCounters, count
 from raft_zmq.transport.keys import KeyRing
+from raft_zmq.transport.refusals import Refusals
 from raft_zmq.transport.sockets import Context, Socket
 
-PEERS_DOMAIN = "peers"
-CLIENTS_DOMAIN = "clients"
+PEERS_DOMAIN = guard.PEERS
+CLIENTS_DOMAIN = guard.CLIENTS
 
 _ADDRESS = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
@@ -24,8 +26,9 @@ _CURVE_FRAMES = 9  # routing id, "", version, request id, domain, address, routi
 class ZapHandler:
     """Make it before the ports of the same context are bound; poll `.socket`, call `.handle()` when it is readable."""
 
-    def __init__(self, context: Context, keys: KeyRing, counters: TransportCounters) -> None:
+    def __init__(self, context: Context, keys: KeyRing, counters: TransportCounters, refusals: Refusals) -> None:
         self._keys = keys
+        self._refusals = refusals
         self._counters = counters
         self.socket: Socket = context.socket(zmq.ROUTER)
         self.socket.set(zmq.LINGER, 0)
@@ -48,6 +51,7 @@ class ZapHandler:
         key, refusal = self._judge(request)
         if refusal:
             count(self._counters.keys_refused, refusal)
+            self._tell(request, refusal)
             verdict = [b"400", refusal.encode(), b"", b""]
         else:
             self._counters.keys_admitted += 1
@@ -65,3 +69,16 @@ class ZapHandler:
         if domain == CLIENTS_DOMAIN.encode() and self._keys.client_of(key):
             return key, ""
         return "", "unknown_key"
+
+    def _tell(self, request: list[bytes], refusal: str) -> None:
+        port = PEERS_DOMAIN if request[4:5] == [PEERS_DOMAIN.encode()] else CLIENTS_DOMAIN
+        address = b"".join(request[5:6]).decode(errors="replace")
+        self._refusals.note(port, "", refusal, address=address.removeprefix("::ffff:"), detail=self._whose(request))
+
+    def _whose(self, request: list[bytes]) -> str:
+        """For a key that belongs to somebody on the other port: whose it is."""
+        key = z85.encode(request[8]).decode() if len(request) == _CURVE_FRAMES and len(request[8]) == 32 else ""
+        client, node = self._keys.client_of(key), self._keys.node_of(key)
+        if client:
+            return f"expected the key of a node, found that of the client {client.name}"
+        return f"expected the key of a client, found that of the node {node}" if node else ""

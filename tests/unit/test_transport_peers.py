@@ -14,7 +14,9 @@ from raft_zmq.settings import Settings
 from raft_zmq.transport import keys, sockets
 from raft_zmq.transport.clients import ClientPort
 from raft_zmq.transport.counters import TransportCounters
+from raft_zmq.transport.guard import Guard
 from raft_zmq.transport.peers import PeerTransport
+from raft_zmq.transport.refusals import Refusals
 from raft_zmq.wire import codec
 from raft_zmq.wire.frames import PEER_MESSAGES_MAX, PeerHeader
 from tests.unit.transport_world import Node, connect_all, free_port, reply, until
@@ -188,6 +190,7 @@ def test_a_host_name_is_looked_up(new_node: NewNode) -> None:
 def test_port_in_use_names_the_setting_and_the_port(new_node: NewNode) -> None:
     n1 = new_node("n1", None)
     context = sockets.new_context()
+    guard = Guard(context, n1.settings, n1.counters)
     with pytest.raises(SettingsError, match=rf"^peer_port: expected a free port, found {n1.settings.peer_port} in use"):
         PeerTransport(
             context,
@@ -195,21 +198,25 @@ def test_port_in_use_names_the_setting_and_the_port(new_node: NewNode) -> None:
             "x",
             None,
             n1.counters,
-            on_refused=lambda *_: None,
+            guard,
+            n1.refusals,
             on_connection=lambda *_: None,
         )
     with pytest.raises(SettingsError, match=rf"^client_port: expected a free port, found {n1.settings.client_port} in"):
-        ClientPort(context, n1.settings, None, n1.counters)
+        ClientPort(context, n1.settings, None, n1.counters, guard, n1.refusals)
+    guard.close()
     context.term()  # returns only when nothing is left open
 
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:
     context = sockets.new_context()
     settings = Settings(node_id="n1", bind_host="192.0.2.1", auth="none")
+    guard = Guard(context, settings, TransportCounters())
     with pytest.raises(
         SettingsError, match=r"^bind_host: expected an address of this machine or \*, found '192.0.2.1'"
     ):
-        ClientPort(context, settings, None, TransportCounters())
+        ClientPort(context, settings, None, TransportCounters(), guard, Refusals(lambda _: None, 1))
+    guard.close()
     context.term()
 
 
@@ -331,7 +338,9 @@ def test_a_key_taken_off_the_ring_loses_its_live_connection(keys_dir: Path, new_
     n2.transport.send("n1", [reply(1)])
     until(lambda: n1.refused, n1, n2)
     assert not n1.received
-    assert n1.counters.peer_messages_refused == {"sender_is_not_key_owner": 1}
+    assert n1.counters.peer_messages_refused == {"revoked_key": 1}
+    until(lambda: not n2.connected_to("n1"), n1, n2)
+    assert n1.counters.connections_cut == {"revoked_key": 1}
 
 
 def test_a_clients_key_is_refused_at_the_peer_port(keys_dir: Path, new_node: NewNode) -> None:

@@ -11,6 +11,7 @@ from zmq.utils import z85
 
 from raft_zmq.transport import keys
 from raft_zmq.transport.counters import TransportCounters
+from raft_zmq.transport.refusals import Refusal, Refusals
 from raft_zmq.transport.zap import ZapHandler
 
 Ask = Callable[..., list[bytes]]
@@ -23,7 +24,9 @@ class Desk:
         self.context = zmq.Context()
         self.counters = TransportCounters()
         self.keys = keys.load_node_keys(folder, "n1")
-        self.handler = ZapHandler(self.context, keys.KeyRing(self.keys), self.counters)
+        self.told: list[Refusal] = []
+        refusals = Refusals(self.told.append, interval_s=60)
+        self.handler = ZapHandler(self.context, keys.KeyRing(self.keys), self.counters, refusals)
         self.asker = self.context.socket(zmq.DEALER)
         self.asker.connect("inproc://zeromq.zap.01")
 

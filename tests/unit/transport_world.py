@@ -15,7 +15,9 @@ from raft_zmq.transport import keys, sockets
 from raft_zmq.transport.clients import Batch, ClientPort
 from raft_zmq.transport.counters import TransportCounters
 from raft_zmq.transport.dealer import ClientConnection
+from raft_zmq.transport.guard import PEERS, Guard
 from raft_zmq.transport.peers import Delivery, PeerTransport
+from raft_zmq.transport.refusals import Refusal, Refusals
 from raft_zmq.transport.zap import ZapHandler
 
 DEADLINE_S = 20.0
@@ -49,6 +51,7 @@ class Node:
         client_port: int = 0,
         cluster_id: str = "raft",
         frame_bytes_max: int = 1 << 20,
+        **limits: int,
     ) -> None:
         self.settings = Settings(
             node_id=node_id,
@@ -58,6 +61,7 @@ class Node:
             client_port=client_port or free_port(),
             auth="curve" if keys_dir else "none",
             frame_bytes_max=frame_bytes_max,
+            **limits,
         )
         self.context = sockets.new_context()
         self.counters = TransportCounters()
@@ -66,17 +70,21 @@ class Node:
         self.refused: list[tuple[str, str]] = []
         self.connections: list[tuple[str, bool]] = []
         self.ring = keys.KeyRing(keys.load_node_keys(keys_dir, node_id)) if keys_dir else None
-        self.zap = ZapHandler(self.context, self.ring, self.counters) if self.ring else None
+        self.refusals = Refusals(self._refused, interval_s=60)
+        self.guard = Guard(self.context, self.settings, self.counters)
+        self.zap = ZapHandler(self.context, self.ring, self.counters, self.refusals) if self.ring else None
         self.transport = PeerTransport(
             self.context,
             self.settings,
             f"incarnation-{node_id}",
             self.ring,
             self.counters,
-            on_refused=lambda peer, reason: self.refused.append((peer, reason)),
+            self.guard,
+            self.refusals,
             on_connection=lambda peer, connected: self.connections.append((peer, connected)),
         )
-        self.port = ClientPort(self.context, self.settings, self.ring, self.counters)
+        self.port = ClientPort(self.context, self.settings, self.ring, self.counters, self.guard, self.refusals)
+        self.guard.start()
         self.poller = zmq.Poller()
         for polled in (self.transport.socket, self.port.socket, *([self.zap.socket] if self.zap else [])):
             self.poller.register(polled, zmq.POLLIN)
@@ -101,7 +109,14 @@ class Node:
     def numbers(self) -> list[int]:
         return [number_of(message) for _, _, message in self.received]
 
+    def _refused(self, refusal: Refusal) -> None:
+        if refusal.port == PEERS and refusal.reason not in ("unknown_key", "no_curve_key"):
+            self.refused.append(
+                (refusal.who, f"{refusal.reason}: {refusal.detail}" if refusal.detail else refusal.reason)
+            )
+
     def close(self) -> None:
+        self.guard.close()
         self.transport.close()
         self.port.close()
         if self.zap:

@@ -1,0 +1,216 @@
+"""Bounds on what others may take up here: connections, handshakes under way, bytes that wait inside libzmq.
+
+libzmq itself bounds none of these. It accepts as many connections as there are file descriptors. Its high-water marks
+count whole messages, of any size, and the frames of a message whose last one never comes are not counted at all. But
+the system knows how many bytes of a connection came in and got through (tcp.py) and the ports know how many they have
+read and sent; the difference waits in between. Whoever lets too much of it gather is cut off, and with the connection
+goes what had gathered.
+
+All of this happens in a thread of its own, as bytes gather while the node's loop waits for its disk.
+"""
+
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import zmq
+
+from raft_zmq.settings import Settings
+from raft_zmq.transport import tcp
+from raft_zmq.transport.connections import Connection, PortConnections, Traffic
+from raft_zmq.transport.counters import TransportCounters, count
+from raft_zmq.transport.sockets import Context, Socket
+
+PEERS, CLIENTS = "peers", "clients"
+PEER_CONNECTIONS_MAX = 250
+
+_CHECK_S = 0.05
+_EVENT_AND_VALUE = struct.Struct("=Hi")
+_EVENTS = (
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+_REASONS = {
+    int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): "wrong_server_key",
+    int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): "no_curve",
+}
+
+
+class Failure(NamedTuple):
+    """A handshake that failed before a key was shown."""
+
+    port: str
+    address: str
+    reason: str
+
+
+class Guard:
+    """Watches both ports from `start` to `close`; every method may be called from the node's loop."""
+
+    def __init__(self, context: Context, settings: Settings, counters: TransportCounters) -> None:
+        """Raises SettingsError when the system does not allow the connections that the settings do."""
+        tcp.allow_connections(settings.connections_max + PEER_CONNECTIONS_MAX)
+        self._context = context
+        self._counters = counters
+        self._connections_max = {CLIENTS: settings.connections_max, PEERS: PEER_CONNECTIONS_MAX}
+        self._owner_connections_max = settings.client_connections_max
+        self._handshakes_max = settings.handshakes_max
+        self._connection_bytes_max = settings.connection_bytes_max
+        self._waiting_bytes_max = settings.waiting_bytes_max
+        self._ports: dict[str, PortConnections] = {}
+        self._monitors: dict[Socket, str] = {}
+        self._watched: list[Socket] = []
+        self._failing: dict[str, str] = {}
+        self._calls: deque[Callable[[], None]] = deque()
+        self._failures: deque[Failure] = deque(maxlen=10_000)
+        self._levels: dict[str, int] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
+
+    def watch(self, port: str, socket: Socket) -> None:
+        """Watch that port from now on; call it before the socket is bound, and before `start`."""
+        address = f"inproc://guard.{port}"
+        socket.monitor(address, _EVENTS)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.set(zmq.LINGER, 0)
+        monitor.set(zmq.RCVHWM, 0)  # libzmq waits in its I/O thread for room, which would stop all traffic
+        monitor.connect(address)
+        self._monitors[monitor] = port
+        self._watched.append(socket)
+        self._ports[port] = PortConnections()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for socket in self._watched:
+            if not socket.closed:
+                socket.disable_monitor()
+        for monitor in self._monitors:
+            monitor.close(linger=0)
+        for connections in self._ports.values():
+            connections.clear()
+
+    def tell(self, port: str, traffic: dict[int, Traffic]) -> None:
+        """What a port has read and sent, by file descriptor."""
+        self._calls.append(lambda: self._take(port, traffic))
+
+    def end(self, port: str, fd: int, reason: str) -> None:
+        """Cut that connection, within _CHECK_S: an answer on its way gets through."""
+        self._calls.append(lambda: self._end(port, self._ports[port].get(fd), reason))
+
+    def end_where(self, port: str, is_revoked: Callable[[str], bool]) -> None:
+        """Cut the connections whose key is no longer let in. Those that have said nothing are cut when they do."""
+
+        def end_all() -> None:
+            for connection in list(self._ports[port]):
+                if connection.key and is_revoked(connection.key):
+                    self._end(port, connection, "revoked_key")
+
+        self._calls.append(end_all)
+
+    def take_failures(self) -> list[Failure]:
+        """The handshakes that failed since the last call."""
+        return [self._failures.popleft() for _ in range(len(self._failures))]
+
+    def levels(self) -> dict[str, int]:
+        """What there is right now, by name; from any thread."""
+        return self._levels.copy()
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        for monitor in self._monitors:
+            poller.register(monitor, zmq.POLLIN)
+        check_at_s = 0.0
+        while not self._stopping.is_set():
+            poller.poll(int(_CHECK_S * 1000))
+            # These first, then the events: a port tells of no connection that libzmq has not told of before.
+            calls = [self._calls.popleft() for _ in range(len(self._calls))]
+            now_s = time.monotonic()
+            for monitor, port in self._monitors.items():
+                self._read_events(monitor, port, now_s)
+            for call in calls:
+                call()
+            if now_s >= check_at_s:
+                check_at_s = now_s + _CHECK_S
+                self._check_bytes(now_s)
+
+    def _read_events(self, monitor: Socket, port: str, now_s: float) -> None:
+        while True:
+            try:
+                event_and_value, _endpoint = monitor.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            event, value = _EVENT_AND_VALUE.unpack(event_and_value)
+            self._note(port, event, value, now_s)
+
+    def _note(self, port: str, event: int, value: int, now_s: float) -> None:
+        connections = self._ports[port]
+        if event == zmq.EVENT_ACCEPTED:
+            connections.add(value, now_s)
+            self._check_numbers(port, now_s)
+        elif event == zmq.EVENT_DISCONNECTED:
+            gone = connections.remove(value)
+            reason = self._failing.pop(port, "")
+            if reason:  # libzmq tells of the failure first, without saying whose it was
+                self._failures.append(Failure(port, gone.address if gone else "", reason))
+        elif event == zmq.EVENT_CLOSED:  # the port, to be opened anew with another key
+            connections.clear()
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            self._failing[port] = _REASONS.get(value, "no_zmtp")
+            count(self._counters.handshakes_failed, self._failing[port])
+        else:
+            self._failing[port] = "unfinished"
+            count(self._counters.handshakes_failed, "unfinished")
+
+    def _check_numbers(self, port: str, now_s: float) -> None:
+        connections = self._ports[port]
+        if connections.handshaking(now_s) > self._handshakes_max:
+            self._end(port, connections.oldest_handshaking(), "handshakes_max")
+        if len(connections) > self._connections_max[port]:
+            self._end(port, connections.least_useful(), "connections_max")
+
+    def _take(self, port: str, traffic: dict[int, Traffic]) -> None:
+        connections = self._ports[port]
+        for fd, told in traffic.items():
+            known = connections.get(fd)
+            is_new = known is not None and not known.owner
+            connection = connections.take(fd, told)
+            if is_new and sum(c.owner == told.owner for c in connections) > self._owner_connections_max:
+                self._end(port, connection, "client_connections_max")
+
+    def _check_bytes(self, now_s: float) -> None:
+        waiting = {
+            (port, connection): connection.waiting_bytes()
+            for port, connections in self._ports.items()
+            for connection in connections
+        }
+        for (port, connection), size_bytes in waiting.items():
+            if size_bytes > self._connection_bytes_max:
+                self._end(port, connection, "connection_bytes_max")
+        total_bytes = sum(waiting.values())
+        if total_bytes > self._waiting_bytes_max:
+            self._end(*max(waiting, key=waiting.__getitem__), "waiting_bytes_max")
+        self._levels = {
+            "client_connections": len(self._ports[CLIENTS]),
+            "peer_connections": len(self._ports[PEERS]),
+            "handshakes_under_way": sum(connections.handshaking(now_s) for connections in self._ports.values()),
+            "waiting_bytes": total_bytes,
+            "waiting_bytes_of_one": max(waiting.values(), default=0),
+        }
+
+    def _end(self, port: str, connection: Connection | None, reason: str) -> None:
+        if connection is not None and not connection.ended:
+            self._ports[port].end(connection)
+            count(self._counters.connections_cut, reason)
