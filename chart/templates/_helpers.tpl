@@ -91,7 +91,8 @@ peer_port: {{ .Values.ports.peer }}
 http_port: {{ .Values.ports.http }}
 auth: {{ .Values.auth.mode }}
 {{- if eq .Values.auth.mode "curve" }}
-keys_dir: /etc/raft/keys
+keys_dir: /etc/raft-keys
+own_key_dir: /etc/raft/own
 {{- end }}
 {{- range $name, $value := .Values.raft }}
 {{- $setting := snakecase $name | replace "_seconds" "_s" }}
@@ -140,6 +141,14 @@ projected:
         name: {{ include "raft.keysSecret" . }}
         items:
 {{- range $file := list "service.public" (printf "client.%s.public" .Values.client.keyName) (printf "client.%s.secret" .Values.client.keyName) }}
+          - {key: {{ $file }}, path: keys/{{ $file }}}
+{{- end }}
+    - secret:
+        name: {{ include "raft.keysSecret" . }}
+        # There only while the service changes its key.
+        optional: true
+        items:
+{{- range $file := list "service.next.public" "service.old.public" }}
           - {key: {{ $file }}, path: keys/{{ $file }}}
 {{- end }}
 {{- end }}

@@ -1,46 +1,87 @@
 """Keys: made in the cluster by a hook, and each pod sees those it needs."""
 
+import shutil
+
 import pytest
+import yaml
 
-from raft_zmq.transport import keys
+from raft_zmq.transport import key_rotation, keys
 
-PUBLIC = {"service.public", "clients.yaml", *(f"peer.raft-{i}.public" for i in range(7))}
+NODES = [f"raft-{i}" for i in range(7)]
+SHARED = {"service.secret", "service.public", "clients.yaml"}
+MAY_BE_ABSENT = {f"service.{place}.public" for place in ("next", "old")} | {
+    f"peer.{node}{place}.public" for node in NODES for place in ("", ".next", ".old")
+}
+
+
+def sources(pod, volume_name):
+    """The sources of the volume that are Secrets."""
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == volume_name)
+    return [source["secret"] for source in volume["projected"]["sources"] if "secret" in source]
 
 
 def secret_items(pod, volume_name):
     """File in the volume → key in the Secret, and the Secret's name."""
-    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == volume_name)
-    (secret,) = (source["secret"] for source in volume["projected"]["sources"] if "secret" in source)
-    return {item["path"]: item["key"] for item in secret["items"]}, secret["name"]
+    (name,) = {source["name"] for source in sources(pod, volume_name)}
+    return {item["path"]: item["key"] for source in sources(pod, volume_name) for item in source["items"]}, name
 
 
-@pytest.mark.parametrize("number", range(7))
-def test_a_node_sees_its_own_secret_and_no_other_nodes(render, number):
-    items, _ = secret_items(render()["StatefulSet", "raft"]["spec"]["template"]["spec"], "config")
-    folder = f"raft-{number}/keys/"
-    seen = {path.removeprefix(folder) for path in items if path.startswith(folder)}
-    assert seen == PUBLIC | {"service.secret", f"peer.raft-{number}.secret"}
+def server_pod(manifests):
+    return manifests["StatefulSet", "raft"]["spec"]["template"]["spec"]
 
 
-def test_a_node_loads_its_keys_from_its_own_folder(render, tmp_path):
-    keys.generate(tmp_path / "secret", [f"raft-{i}" for i in range(7)], {"lab": keys.Role.ADMIN})
-    items, _ = secret_items(render()["StatefulSet", "raft"]["spec"]["template"]["spec"], "config")
-    for path, key in items.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes((tmp_path / "secret" / key).read_bytes())
-    loaded = keys.load_node_keys(tmp_path / "raft-1" / "keys", "raft-1")
-    assert set(loaded.peers) == {f"raft-{i}" for i in range(7)}
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_sees_its_own_secret_and_no_other_nodes(render, node):
+    pod = server_pod(render())
+    items, _ = secret_items(pod, "config")
+    assert {path for path in items if path.startswith(f"{node}/")} == {f"{node}/own/peer.{node}.secret"}
+    (mount,) = (m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "config")
+    assert mount["subPathExpr"] == "$(POD_NAME)"
+    assert set(secret_items(pod, "keys")[0]) == SHARED | MAY_BE_ABSENT
+
+
+def test_the_shared_keys_change_under_a_running_pod(render):
+    (mount,) = (m for m in server_pod(render())["containers"][0]["volumeMounts"] if m["name"] == "keys")
+    assert not {"subPath", "subPathExpr"} & set(mount), "Kubernetes does not update a mount of a part"
+
+
+def test_a_revoked_node_keeps_no_pod_from_starting(render):
+    required = [source for source in sources(server_pod(render()), "keys") if not source.get("optional")]
+    assert {item["key"] for source in required for item in source["items"]} == SHARED
+
+
+def test_a_node_loads_its_keys_where_the_settings_say(render, tmp_path):
+    """With what is in the Secret before, during and after a change of the node's own key."""
+    folder = tmp_path / "secret"
+    keys.generate(folder, NODES, {"lab": keys.Role.ADMIN})
+    for step in (None, *key_rotation.Step):
+        if step:
+            key_rotation.take(step, folder, "peer.raft-1")
+        for volume in ("config", "keys"):
+            shutil.rmtree(tmp_path / volume, ignore_errors=True)
+            for path, key in secret_items(server_pod(render()), volume)[0].items():
+                if (folder / key).exists():
+                    (tmp_path / volume / path).parent.mkdir(parents=True, exist_ok=True)
+                    (tmp_path / volume / path).write_bytes((folder / key).read_bytes())
+        loaded = keys.load_node_keys(tmp_path / "keys", "raft-1", tmp_path / "config" / "raft-1" / "own")
+        assert set(loaded.peers) == set(NODES)
+    settings = yaml.safe_load(render()["ConfigMap", "raft"]["data"]["founder.yaml"])
+    assert (settings["keys_dir"], settings["own_key_dir"]) == ("/etc/raft-keys", "/etc/raft/own")
 
 
 def test_a_key_keeps_its_name_on_the_way_into_the_pod(render):
-    items, _ = secret_items(render()["StatefulSet", "raft"]["spec"]["template"]["spec"], "config")
-    assert all(path.endswith(f"/keys/{key}") for path, key in items.items())
+    for volume in ("config", "keys"):
+        items, _ = secret_items(server_pod(render()), volume)
+        assert all(path.rpartition("/")[2] == key for path, key in items.items())
 
 
 @pytest.mark.parametrize("pod", ["client", "raft-test"])
 def test_a_client_sees_its_own_pair_and_the_clusters_public_key(render, pod):
     items, _ = secret_items(render()["Pod", pod]["spec"], "client-config")
-    assert set(items) == {"keys/service.public", "keys/client.lab.public", "keys/client.lab.secret"}
+    assert set(items) == {
+        *("keys/service.public", "keys/service.next.public", "keys/service.old.public"),
+        *("keys/client.lab.public", "keys/client.lab.secret"),
+    }
 
 
 def test_group_may_read_the_keys_and_others_may_not(render):

@@ -17,6 +17,7 @@ from tests.chart.value_sets import VALUE_SETS
 # What the chart decides, from the names of its resources and its own values elsewhere.
 DECIDED_BY_THE_CHART = {
     "node_id", "members", "join", "data_dir", "bind_host", "client_port", "peer_port", "http_port", "auth", "keys_dir",
+    "own_key_dir",
 }  # fmt: skip
 
 
