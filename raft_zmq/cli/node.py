@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import click
 import msgspec
 
+from raft_zmq.cli.data_directory import check, repair
 from raft_zmq.core.errors import RaftLabError
 from raft_zmq.node import Node
 from raft_zmq.settings import Settings, load
@@ -48,19 +49,30 @@ def _shown(default: object) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-@click.command(
+@click.group(
     name="raft-node",
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
     context_settings={"max_content_width": 120},
     help="Run one node of a Raft cluster.\n\nEvery setting may be a flag, a variable RAFT_… (RAFT_NODE_ID for "
     "--node-id) or a line of the YAML file given by --config, in that order of precedence. Log lines are JSON on "
-    "standard output. SIGTERM hands over leadership and ends the node.",
+    "standard output. SIGTERM hands over leadership and ends the node.\n\nWith a command it does that instead, on "
+    "the data directory of a node that does not run, and takes no settings.",
 )
 @click.option(
     "--config", "config", type=click.Path(path_type=Path), envvar="RAFT_CONFIG", help="YAML file of settings."
 )
 @click.version_option(package_name="raft-zmq")
-def run(config: Path | None, **flags: Any) -> None:
+@click.pass_context
+def run(context: click.Context, /, config: Path | None, **flags: Any) -> None:
     """Load the settings, run the node, and end with the exit code that says how it went."""
+    if context.invoked_subcommand is not None:
+        given = [name for name, value in flags.items() if value is not None]
+        if given:
+            raise click.UsageError(
+                f"{context.invoked_subcommand} takes no settings, found --{given[0].replace('_', '-')}."
+            )
+        return
     node = Node(load(flags, os.environ, config))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: node.stop(signal.Signals(number).name))
@@ -71,17 +83,17 @@ def run(config: Path | None, **flags: Any) -> None:
 
 
 _options(run)
+run.add_command(check)
+run.add_command(repair)
 
 
 def main() -> None:
     """Entry point: any error of ours is one line on standard error, and its exit code (2: settings, 1: disk)."""
     try:
-        run.main(prog_name="raft-node", standalone_mode=False)
+        sys.exit(run.main(prog_name="raft-node", standalone_mode=False))  # the code of a command that ends with one
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
     except click.Abort:
         sys.exit(1)
     except RaftLabError as error:

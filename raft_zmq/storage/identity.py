@@ -45,6 +45,23 @@ def lock(directory: Path) -> int:
             f"data_dir {directory}: expected a folder this process may read and write, found: {error}. "
             "Set RAFT_DATA_DIR to another one, or mend its owner and mode."
         ) from error
+    _lock(directory, descriptor)
+    return descriptor
+
+
+def lock_existing(directory: Path) -> int:
+    """The same of a directory that a node has used, changing nothing in it."""
+    try:
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DataDirectoryError(
+            f"{directory}: expected the data directory of a node, found: {error}. Name the one RAFT_DATA_DIR names."
+        ) from error
+    _lock(directory, descriptor)
+    return descriptor
+
+
+def _lock(directory: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -53,7 +70,6 @@ def lock(directory: Path) -> int:
             f"data_dir {directory}: expected it to be free, found it locked by another process ({error.strerror}). "
             "Stop that node, or give this one a folder of its own."
         ) from error
-    return descriptor
 
 
 def load(directory: Path, cluster_id: str, node_id: str) -> Identity | None:
@@ -63,6 +79,21 @@ def load(directory: Path, cluster_id: str, node_id: str) -> Identity | None:
     CorruptionError for a damaged file.
     """
     path = directory / IDENTITY_FILE
+    found = read(directory)
+    if found is None:
+        return None
+    for name, expected in (("cluster_id", cluster_id), ("node_id", node_id)):
+        if getattr(found, name) != expected:
+            raise DataDirectoryError(
+                f"{path}: expected {name} {expected!r}, found {getattr(found, name)!r}: the data of another "
+                f"{'cluster' if name == 'cluster_id' else 'node'}. Set RAFT_DATA_DIR or RAFT_{name.upper()} right."
+            )
+    return found
+
+
+def read(directory: Path) -> Identity | None:
+    """The identity found, whosever it is; None in a directory that has none. Raises as `load` does."""
+    path = directory / IDENTITY_FILE
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -71,14 +102,7 @@ def load(directory: Path, cluster_id: str, node_id: str) -> Identity | None:
         raise DataDirectoryError(
             f"{path}: expected a readable file, found: {error}. Mend its owner and mode."
         ) from error
-    found = _decode(path, text)
-    for name, expected in (("cluster_id", cluster_id), ("node_id", node_id)):
-        if getattr(found, name) != expected:
-            raise DataDirectoryError(
-                f"{path}: expected {name} {expected!r}, found {getattr(found, name)!r}: the data of another "
-                f"{'cluster' if name == 'cluster_id' else 'node'}. Set RAFT_DATA_DIR or RAFT_{name.upper()} right."
-            )
-    return found
+    return _decode(path, text)
 
 
 def create(directory: Path, cluster_id: str, node_id: str, disk: Disk) -> Identity:

@@ -1,6 +1,5 @@
 """Reading the log back: every record of every segment, checked, into the state it describes. Changes nothing."""
 
-import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ class Segment(msgspec.Struct):
 
     number: int
     path: Path
-    size_bytes: int  # of the file
+    size_bytes: int  # that the file was made with
     used_bytes: int = 0  # where its last record ends
     last_index: int = 0  # the log's last entry when entries were last written to it; 0 if none of them count
 
@@ -98,25 +97,28 @@ class Replay:
         return None
 
 
-def read_log(directory: Path) -> Replay:
-    """Read all segments; no file at all gives an empty Replay. Raises CorruptionError and StorageError."""
-    replay = Replay()
-    files = _segment_files(directory)
-    for number, path in files:
+def read_log(directory: Path, replay: Replay | None = None) -> Replay:
+    """Read all segments; no file at all gives an empty Replay. Raises CorruptionError and StorageError.
+
+    A `replay` that is passed in holds, after an error, what came before the damage.
+    """
+    replay = replay or Replay()
+    files = segment_files(directory)
+    for position, (number, path) in enumerate(files):
+        if position and number != files[position - 1][0] + 1:
+            missing = segment_path(directory, files[position - 1][0] + 1)
+            raise CorruptionError(missing, 0, "expected this segment, found it missing")
         _read_segment(replay, number, path, last=path == files[-1][1])
     return replay
 
 
-def _segment_files(directory: Path) -> list[tuple[int, Path]]:
+def segment_files(directory: Path) -> list[tuple[int, Path]]:
+    """Number and path of each file of the log, in order. Raises StorageError."""
     try:
         matches = [(_SEGMENT_NAME.fullmatch(path.name), path) for path in directory.iterdir()]
     except OSError as error:
         raise storage_error(directory, error) from error
-    files = sorted((int(match[1]), path) for match, path in matches if match)
-    for (number, _), (following, _) in itertools.pairwise(files):
-        if following != number + 1:
-            raise CorruptionError(segment_path(directory, number + 1), 0, "expected this segment, found it missing")
-    return files
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 def _read_segment(replay: Replay, number: int, path: Path, *, last: bool) -> None:
@@ -130,6 +132,7 @@ def _read_segment(replay: Replay, number: int, path: Path, *, last: bool) -> Non
             # A segment gets its name only after its first record is synced, so this one was sound once.
             raise CorruptionError(path, 0, "expected the segment's first record, found it damaged")
         segment_bytes = _begin_segment(replay, Segment(number, path, len(data)), frame)
+        replay.segments[-1].size_bytes = segment_bytes
         end = frame.end
         while (frame := read_frame(view, end, number)) is not None:
             if frame.sequence != replay.next_sequence:
@@ -139,7 +142,6 @@ def _read_segment(replay: Replay, number: int, path: Path, *, last: bool) -> Non
     if end > segment_bytes:
         raise CorruptionError(path, 0, f"expected a segment made for {end} bytes or more, found {segment_bytes}")
     replay.segments[-1].used_bytes = end
-    replay.segments[-1].size_bytes = segment_bytes
     if last:
         replay.torn = judge_tail(path, data[:segment_bytes], end, number, segment_bytes)
 

@@ -29,7 +29,7 @@ from raft_zmq.storage.snapshot_file import (
     verify,
 )
 
-_SNAPSHOT_NAME = re.compile(r"snapshot-(\d+)-(\d+)\.snap")
+SNAPSHOT_NAME = re.compile(r"snapshot-(\d+)-(\d+)\.snap")
 RECEIVED_FILE = "received.tmp"
 
 
@@ -49,14 +49,14 @@ class SnapshotStore:
         self.directory = directory
         self.disk = disk
         self._publishing = threading.Lock()
-        names = [_SNAPSHOT_NAME.fullmatch(path.name) for path in directory.iterdir()]
+        names = [SNAPSHOT_NAME.fullmatch(path.name) for path in directory.iterdir()]
         found = sorted((int(name[1]), int(name[2])) for name in names if name)
         self.newest = self._inspect(*found[-1]) if found else None
 
     def tidy(self) -> None:
         """Remove what a crash left: files aside, and snapshots older than the newest."""
         for path in self.directory.iterdir():
-            old = _SNAPSHOT_NAME.fullmatch(path.name) and self.newest is not None and path != self.newest.path
+            old = SNAPSHOT_NAME.fullmatch(path.name) and self.newest is not None and path != self.newest.path
             if old or path.suffix == ".tmp":
                 path.unlink(missing_ok=True)
 

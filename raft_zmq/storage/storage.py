@@ -65,7 +65,7 @@ class Storage:
                 identity = identities.load(directory, cluster_id, node_id)
                 snapshots = SnapshotStore(directory, disk)
                 replay = read_log(directory)
-                _check_whole(directory, identity, replay, snapshots.newest)
+                check_whole(directory, identity, replay, snapshots.newest)
                 snapshots.tidy()
                 wal = Wal(directory, replay, segment_bytes, disk)
                 held.callback(wal.close)
@@ -226,8 +226,8 @@ class Storage:
         )
 
 
-def _check_whole(directory: Path, identity: Identity | None, replay: Replay, snapshot: SnapshotInfo | None) -> None:
-    """Whether the parts that must be there are: identity with log, log with snapshot."""
+def check_whole(directory: Path, identity: Identity | None, replay: Replay, snapshot: SnapshotInfo | None) -> None:
+    """Whether the parts that must be there are: identity with log, log with snapshot. Raises CorruptionError."""
     first_log_file = replay.segments[0].path if replay.segments else segment_path(directory, 1)
     if identity is None and (replay.next_sequence > 2 or snapshot is not None):  # record 1 may be there after a crash
         raise CorruptionError(
