@@ -2,7 +2,6 @@
 
 import errno
 import json
-import subprocess
 import threading
 from pathlib import Path
 
