@@ -30,7 +30,7 @@ check: $(VENV) ## format, lint, types, import contracts, YAML, Ansible
 	mypy
 	lint-imports
 	yamllint .
-	ansible-lint --quiet
+	ansible-lint -q
 
 test-code: $(VENV) ## unit, simulation and integration tests
 	pytest -n 2 --dist worksteal tests/unit tests/simulation
