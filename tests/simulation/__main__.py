@@ -18,7 +18,7 @@ from tests.simulation.shrink import shrink
 
 LAST_EVENTS = 60  # of the trace, when a seed fails
 FAILURES_SHOWN = 5
-LARGE_BATCH = 1000  # seeds from which on every kind of fault must have happened
+LARGE_BATCH = 2000  # seeds from which on every kind of fault must have happened
 
 ROLES = ("follower", "pre_candidate", "candidate", "leader")
 
