@@ -12,6 +12,7 @@ from raft_zmq.cli.context import Control, console, pass_control
 from raft_zmq.cli.tables import nodes_table
 from raft_zmq.client.client import RaftClient
 from raft_zmq.client.survey import Surveyed
+from raft_zmq.wire.client_messages import NodeStatus, StageTotal
 
 
 @click.command()
@@ -21,7 +22,8 @@ from raft_zmq.client.survey import Surveyed
 def top(control: Control, interval_s: float, rounds: int | None) -> None:
     """Show the state of every node, live.
 
-    The headline says who leads and how many entries a second are committed.
+    The headline says who leads and how many entries a second are committed; below the table stands how long a batch of
+    writes spent in each stage on the leader since the look before, on average.
     """
     client = control.client()
     screen = console()
@@ -36,12 +38,12 @@ def top(control: Control, interval_s: float, rounds: int | None) -> None:
 
 
 def _pictures(client: RaftClient, interval_s: float, rounds: int | None) -> Iterator[Group]:
-    rate = CommitRate()
+    rate, stages = CommitRate(), StageMeans()
     done = 0
     while True:
         started_s = time.monotonic()
         nodes = client.survey(timeout_s=min(interval_s, 1.0))
-        yield view(nodes, rate.of(nodes, started_s))
+        yield view(nodes, rate.of(nodes, started_s), stages.of(_leader(nodes)))
         done += 1
         if done == rounds:
             return
@@ -69,12 +71,40 @@ class CommitRate:
         return max(0, commit_index - before[1]) / (now_s - before[0])
 
 
-def view(nodes: list[Surveyed], entries_per_s: float | None) -> Group:
-    """The picture: a headline and the table."""
-    leaders = [node for node in nodes if node.status and node.status.role == "leader"]
+class StageMeans:
+    """How long a leader's batches of writes took in each stage."""
+
+    def __init__(self) -> None:
+        self._last: NodeStatus | None = None
+
+    def of(self, leader: NodeStatus | None) -> dict[str, float]:
+        """Seconds by stage, the mean since the last look at this leader; {} when no batch went through since then."""
+        before, self._last = self._last, leader
+        if before is None or leader is None or before.incarnation != leader.incarnation:
+            return {}
+        if leader.uptime_s < before.uptime_s:  # started again meanwhile, and counting from 0
+            return {}
+        means = {}
+        for stage, total in leader.stages.items():
+            earlier = before.stages.get(stage, StageTotal(0, 0.0))
+            if total.batches > earlier.batches:
+                means[stage] = (total.seconds - earlier.seconds) / (total.batches - earlier.batches)
+        return means
+
+
+def view(nodes: list[Surveyed], entries_per_s: float | None, stages_s: dict[str, float]) -> Group:
+    """The picture: a headline, the table, and the stages of a write."""
     answering = sum(node.status is not None for node in nodes)
-    leader = max(leaders, key=lambda node: node.status.term if node.status else 0, default=None)
-    led = f"{leader.name} leads term {leader.status.term}" if leader and leader.status else "no leader"
+    leader = _leader(nodes)
+    led = f"{leader.node_id} leads term {leader.term}" if leader else "no leader"
     speed = "" if entries_per_s is None else f", {entries_per_s:,.0f} entries/s"
     headline = Text(f"{answering} of {len(nodes)} nodes answer, {led}{speed}", style="bold")
-    return Group(headline, Text(), nodes_table(nodes))
+    times = ", ".join(f"{stage} {seconds * 1000:.3f}" for stage, seconds in stages_s.items())
+    stages = [Text(), Text(f"a batch of writes, in ms: {times}")] if stages_s else []
+    return Group(headline, Text(), nodes_table(nodes), *stages)
+
+
+def _leader(nodes: list[Surveyed]) -> NodeStatus | None:
+    """The status of who leads in the highest term."""
+    leading = [node.status for node in nodes if node.status and node.status.role == "leader"]
+    return max(leading, key=lambda status: status.term, default=None)

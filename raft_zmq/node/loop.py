@@ -156,9 +156,12 @@ class Node:
             now_s = time.monotonic()
             wake_at_s = min(self._raft.wake_at_s(), self._housekeeping_due_s, self._network.faults.next_release_s)
             wait_ms = 0 if self._raft.has_ready() else max(0, int((wake_at_s - now_s) * 1000 + 0.999))
-            self._take_in(self._network.wait(wait_ms))
+            arrivals = self._network.wait(wait_ms)
+            woke_s = self._metrics.stages.woke_s = time.monotonic()
+            self._take_in(arrivals)
             self._do_what_is_ready()
             self._send_answers()
+            self._metrics.turn_s.observe(time.monotonic() - woke_s)
 
     def _may_stop(self) -> bool:
         """A leader hands over first, so that the others need not find out by waiting (thesis 3.10)."""
@@ -204,13 +207,14 @@ class Node:
         while self._raft.has_ready():
             ready = self._raft.ready()
             self._network.to_peers(ready.messages)
+            sent_s = time.monotonic()
             self._send_chunks(ready)
             if not self._write(ready):
                 return
             self._network.to_peers(ready.messages_after_sync)
             for event in ready.events:
                 self._log.emit(event)  # synced by now, and told before what is applied because of it
-            self._tell_requests(ready)
+            self._tell_requests(ready, sent_s)
             self._apply(ready)
             self._raft.advance()
             for event in ready.events:
@@ -295,9 +299,9 @@ class Node:
             self._log.emit(events.DiskHandover(target=target, disk=disk.name.lower()), self._state.current_term)
             self._raft.step(now_s, inputs.TransferLeadership(0, target))
 
-    def _tell_requests(self, ready: Ready) -> None:
+    def _tell_requests(self, ready: Ready, sent_s: float) -> None:
         for accepted in ready.accepted:
-            self._requests.accepted(accepted)
+            self._requests.accepted(accepted, sent_s)
         for refused in ready.refused:
             self._requests.refused(refused)
         for granted in ready.reads:
@@ -308,8 +312,10 @@ class Node:
     def _apply(self, ready: Ready) -> None:
         if not ready.committed:
             return
+        committed_s = time.monotonic()
         results = self._replica.apply(ready.committed)
-        self._requests.applied(ready.committed, results, self._replica.last_applied)
+        self._metrics.stages.apply_s.observe(time.monotonic() - committed_s)
+        self._requests.applied(ready.committed, results, self._replica.last_applied, committed_s)
         for checkpoint in self._replica.checkpoints:
             self._report_applied(checkpoint.index, checkpoint.term, checkpoint.digest)
         self._replica.checkpoints.clear()
@@ -434,8 +440,13 @@ class Node:
             self._requests.done(caller, None)
 
     def _send_answers(self) -> None:
-        for routing_id, answers in self._requests.take_answers().items():
+        waiting = self._requests.take_answers()
+        if not waiting:
+            return
+        begun_s = time.monotonic()
+        for routing_id, answers in waiting.items():
             self._network.to_client(routing_id, answers)
+        self._metrics.stages.answer_s.observe(time.monotonic() - begun_s)
 
     def status(self) -> wire.NodeStatus:
         """The node's state; only for the loop's own thread."""
@@ -448,6 +459,7 @@ class Node:
             wal_bytes=self._storage.wal_bytes,
             uptime_s=time.monotonic() - self._started_s,
             stuck=self._stuck,
+            stages=self._metrics.stage_totals(),
         )
 
     def _ask_status(self) -> wire.NodeStatus:

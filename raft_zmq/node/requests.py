@@ -51,8 +51,9 @@ class Requests:
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
-        self._begun_s: dict[int, float] = {}  # by ticket: when the proposal came in
-        self._uncommitted: deque[tuple[int, float]] = deque()  # last index of an accepted proposal, when it came in
+        self._begun_s: dict[int, tuple[float, float]] = {}  # by ticket: when the proposal came in, and was made
+        # Of each accepted proposal: its last index, when it came in, and when it was on its way to the followers.
+        self._uncommitted: deque[tuple[int, float, float]] = deque()
         self._written: dict[int, Caller] = {}  # by log index, until committed
         self._reads: dict[int, list[tuple[Caller, bytes]]] = {}  # by ticket, until granted or refused
         self._reads_to_apply: deque[tuple[int, list[tuple[Caller, bytes]]]] = deque()  # granted, by read index
@@ -107,8 +108,11 @@ class Requests:
 
     def _propose(self, writes: list[Caller], commands: list[bytes]) -> None:
         ticket = self._ticket()
+        now_s = time.monotonic()
+        woke_s = self._metrics.stages.woke_s
+        self._metrics.stages.queue_s.observe(now_s - woke_s)
         self._proposals[ticket] = writes
-        self._begun_s[ticket] = time.monotonic()
+        self._begun_s[ticket] = (woke_s, now_s)
         self._step(inputs.Propose(ticket, commands))
 
     def propose_internally(self, command: bytes) -> None:
@@ -136,13 +140,18 @@ class Requests:
         self._transfers[ticket] = caller
         self._step(inputs.TransferLeadership(ticket, target))
 
-    def accepted(self, accepted: Accepted) -> None:
-        """The core has appended what was proposed: from now on the answer hangs on the log."""
+    def accepted(self, accepted: Accepted, sent_s: float) -> None:
+        """The core has appended what was proposed: from now on the answer hangs on the log.
+
+        `sent_s` is when the entries were on their way to the followers.
+        """
         callers = self._proposals.pop(accepted.ticket, ())
         for offset, caller in enumerate(callers):
             self._written[accepted.first_index + offset] = caller
         if (begun_s := self._begun_s.pop(accepted.ticket, None)) is not None:
-            self._uncommitted.append((accepted.first_index + len(callers) - 1, begun_s))
+            woke_s, made_s = begun_s
+            self._metrics.stages.append_s.observe(sent_s - made_s)
+            self._uncommitted.append((accepted.first_index + len(callers) - 1, woke_s, sent_s))
             self._metrics.counters.proposals += len(callers)
         if (changer := self._changes.pop(accepted.ticket, None)) is not None:
             self._changing[accepted.first_index] = changer
@@ -182,8 +191,12 @@ class Requests:
         else:
             self.refuse(caller, "not_ready", "expected the target to take over in time, and it did not; it may lag")
 
-    def applied(self, entries: Sequence[Entry], results: Sequence[bytes | None], last_applied: int) -> None:
-        """Entries are committed and applied: answer their writers, and the reads that waited for them."""
+    def applied(
+        self, entries: Sequence[Entry], results: Sequence[bytes | None], last_applied: int, committed_s: float
+    ) -> None:
+        """Entries are applied, and were known to be committed at `committed_s`: answer their writers, and the reads
+        that waited for them.
+        """
         written = self._written
         for entry, result in zip(entries, results, strict=True):
             if written and result is not None:
@@ -193,7 +206,9 @@ class Requests:
             elif entry.kind == EntryKind.CONFIGURATION and self._changing:
                 self._configuration_committed(entry)
         while self._uncommitted and self._uncommitted[0][0] <= last_applied:
-            self._metrics.commit_s.observe(time.monotonic() - self._uncommitted.popleft()[1])
+            _, woke_s, sent_s = self._uncommitted.popleft()
+            self._metrics.stages.replicate_s.observe(committed_s - sent_s)
+            self._metrics.commit_s.observe(committed_s - woke_s)
         while self._reads_to_apply and self._reads_to_apply[0][0] <= last_applied:
             self._serve(self._reads_to_apply.popleft()[1])
 

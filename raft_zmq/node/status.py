@@ -7,7 +7,7 @@ import xxhash
 from raft_zmq.core import leading
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.state import Role, State
-from raft_zmq.wire.client_messages import LogEntry, NodeStatus, PeerStatus
+from raft_zmq.wire.client_messages import LogEntry, NodeStatus, PeerStatus, StageTotal
 
 VERSION = version("raft-zmq")
 
@@ -27,6 +27,7 @@ def node_status(
     wal_bytes: int,
     uptime_s: float,
     stuck: bool,
+    stages: dict[str, StageTotal],
 ) -> NodeStatus:
     """Put together what the core, the state machine and the disk know. `stuck` is a node that waits for room on it."""
     membership = state.membership
@@ -57,6 +58,7 @@ def node_status(
         wal_bytes=wal_bytes,
         uptime_s=uptime_s,
         disk=state.disk.name.lower(),
+        stages=stages,
         client_addresses={member.node_id: member.client_address for member in _everyone(membership)},
     )
 

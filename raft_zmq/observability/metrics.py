@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from raft_zmq.wire.client_messages import NodeStatus
+from raft_zmq.wire.client_messages import NodeStatus, StageTotal
 
 DISK_STATES: Final = ("good", "slow", "filling", "full")
 ROLES: Final = ("follower", "pre_candidate", "candidate", "leader")
@@ -78,8 +78,30 @@ class Histogram:
         return buckets
 
 
+class Stages:
+    """Where the time of a write goes on the leader: one observation for each batch of writes, not for each write.
+
+    `replicate` runs at the same time as `sync`; what a request waits in its socket before the loop wakes up is in none
+    of them, but in the turn before.
+    """
+
+    def __init__(self, sync_s: Histogram, commit_s: Histogram) -> None:
+        self.woke_s = 0.0  # when the present turn of the loop began
+        self.queue_s = Histogram()  # from the loop's waking up until the core has the commands
+        self.append_s = Histogram()  # until they are in the log in memory and on their way to the followers
+        self.sync_s = sync_s
+        self.replicate_s = Histogram()  # from there until the leader knows that a majority has them
+        self.commit_s = commit_s  # all of it up to here
+        self.apply_s = Histogram()  # entries to the state machine
+        self.answer_s = Histogram()  # answers into the clients' socket
+
+    def by_name(self) -> dict[str, Histogram]:
+        """The histograms in the order of a write's way: queue, append, sync, replicate, commit, apply, answer."""
+        return {name.removesuffix("_s"): found for name, found in vars(self).items() if isinstance(found, Histogram)}
+
+
 class Metrics:
-    """All figures of one node: its loop counts in `counters`, `sync_s` and `commit_s`, another thread calls `render`.
+    """All figures of one node: its loop counts in `counters`, `turn_s` and `stages`, another thread calls `render`.
 
     `status` is as in HttpServer. `transport` gives the transport's counts and may be called from any thread.
     """
@@ -87,10 +109,19 @@ class Metrics:
     def __init__(self, status: Callable[[], NodeStatus | None], transport: Callable[[], TransportCounts]) -> None:
         self.counters = Counters()
         self.sync_s = Histogram()  # one for each sync of the log
-        self.commit_s = Histogram()  # one for each command, from its arrival at the leader to its commit
+        self.commit_s = Histogram()  # one for each batch of commands, from its arrival at the leader to its commit
+        self.turn_s = Histogram()  # one for each turn of the loop, the waiting for its beginning left out
+        self.stages = Stages(self.sync_s, self.commit_s)
         self._registry = CollectorRegistry()
         self._registry.register(_NodeCollector(self, status, transport))
         ProcessCollector(registry=self._registry)
+
+    def stage_totals(self) -> dict[str, StageTotal]:
+        """How often each stage was gone through and the time that took, for NodeStatus."""
+        return {
+            name: StageTotal(sum(histogram.counts), histogram.sum_s)
+            for name, histogram in self.stages.by_name().items()
+        }
 
     def render(self) -> bytes:
         """The page of GET /metrics, in Prometheus' text format. Raises TimeoutError if `status` does."""
@@ -117,8 +148,13 @@ class _NodeCollector(Collector):
         for name, histogram, text in (
             ("raft_sync_seconds", self._metrics.sync_s, "Syncs of the log to disk"),
             ("raft_commit_seconds", self._metrics.commit_s, "Commands, from their arrival at the leader to the commit"),
+            ("raft_turn_seconds", self._metrics.turn_s, "Turns of the node's loop"),
         ):
             yield HistogramMetricFamily(name, text, buckets=histogram.buckets(), sum_value=histogram.sum_s)
+        stages = HistogramMetricFamily("raft_stage_seconds", "Stages of a write on the leader", labels=["stage"])
+        for stage, histogram in self._metrics.stages.by_name().items():
+            stages.add_metric([stage], histogram.buckets(), histogram.sum_s)
+        yield stages
 
 
 def _of_status(status: NodeStatus) -> Iterator[Metric]:

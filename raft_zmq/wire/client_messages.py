@@ -145,6 +145,13 @@ class PeerStatus(msgspec.Struct, frozen=True):
     active: bool  # heard from within an election timeout
 
 
+class StageTotal(msgspec.Struct, frozen=True):
+    """How often a leader's batches of writes went through a stage since the node started, and the time that took."""
+
+    batches: int
+    seconds: float
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """The state of one node; also what GET /status shows."""
 
@@ -174,3 +181,4 @@ class NodeStatus(msgspec.Struct, frozen=True):
     uptime_s: float
     client_addresses: dict[str, str] = {}  # of every member, by node id: "host:port"
     disk: str = "good"  # or slow, filling, full
+    stages: dict[str, StageTotal] = {}  # of a write: queue, append, sync, replicate, commit, apply, answer

@@ -16,6 +16,7 @@ from raft_zmq.wire.commands import OpenSession
 from tests.unit.raft_server import Server
 
 CLIENT = b"routing id"
+NOW_S = 7.0
 COMMAND = msgspec.msgpack.encode(OpenSession(b"nonce"))
 
 
@@ -45,9 +46,9 @@ def test_a_read_waits_until_its_index_is_applied(world):
     """rule 18 (§8, thesis 6.4)"""
     (ticket,) = world.ask(Read(7, b"key"))
     world.requests.read_granted(ReadGranted(ticket, read_index=5), last_applied=3)
-    world.requests.applied([Entry(4, 1, EntryKind.NOOP, b"")], [None], last_applied=4)
+    world.requests.applied([Entry(4, 1, EntryKind.NOOP, b"")], [None], last_applied=4, committed_s=NOW_S)
     assert world.answers() == []
-    world.requests.applied([Entry(5, 1, EntryKind.NOOP, b"")], [None], last_applied=5)
+    world.requests.applied([Entry(5, 1, EntryKind.NOOP, b"")], [None], last_applied=5, committed_s=NOW_S)
     assert world.answers() == [Done(7, b"found key")]
 
 
@@ -60,10 +61,10 @@ def test_a_read_of_what_is_applied_is_answered_at_once(world):
 def test_writes_are_answered_once_applied_each_with_its_own_outcome(world):
     """§5.3: respond after the entry is applied to the state machine"""
     (ticket,) = world.ask(Write(1, COMMAND), Write(2, COMMAND), Write(3, COMMAND))
-    world.requests.accepted(Accepted(ticket, first_index=8, term=1))
+    world.requests.accepted(Accepted(ticket, first_index=8, term=1), NOW_S)
     assert world.answers() == []
     entries = [Entry(index, 1, EntryKind.COMMAND, COMMAND) for index in (8, 9, 10)]
-    world.requests.applied(entries, [b"one", SESSION_EXPIRED, b"three"], last_applied=10)
+    world.requests.applied(entries, [b"one", SESSION_EXPIRED, b"three"], last_applied=10, committed_s=NOW_S)
     done, expired, third = world.answers()
     assert (done, third) == (Done(1, b"one"), Done(3, b"three"))
     assert isinstance(expired, RefusedAnswer)
@@ -73,11 +74,11 @@ def test_writes_are_answered_once_applied_each_with_its_own_outcome(world):
 def test_with_leadership_lost_a_write_in_the_log_is_unknown(world):
     """rule 24 (rule 22): it may yet be committed; and what another leader put in its place answers nobody"""
     (ticket,) = world.ask(Write(1, COMMAND))
-    world.requests.accepted(Accepted(ticket, first_index=8, term=1))
+    world.requests.accepted(Accepted(ticket, first_index=8, term=1), NOW_S)
     world.requests.leadership_lost()
     (answer,) = world.answers()
     assert isinstance(answer, Unknown)
-    world.requests.applied([Entry(8, 2, EntryKind.COMMAND, COMMAND)], [b"another's"], last_applied=8)
+    world.requests.applied([Entry(8, 2, EntryKind.COMMAND, COMMAND)], [b"another's"], last_applied=8, committed_s=NOW_S)
     assert world.answers() == []
 
 

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from raft_zmq.core.messages import DiskState
 from raft_zmq.observability.metrics import BOUNDS_S, Histogram, Metrics
+from raft_zmq.wire.client_messages import StageTotal
 from tests.unit.node_status import STATUS
 
 TRANSPORT = {"peer_messages_sent": 12, "keys_refused": {"unknown": 2, "revoked": 1}, "requests_refused": {}}
@@ -94,6 +95,19 @@ def test_histograms_show_what_was_observed():
     assert found["raft_sync_seconds_count", ()] == 3
     assert found["raft_sync_seconds_sum", ()] == pytest.approx(7.0004)
     assert found["raft_commit_seconds_count", ()] == 0
+
+
+def test_the_stages_of_a_write_are_told_apart():
+    metrics = Metrics(lambda: STATUS, lambda: {})
+    metrics.stages.queue_s.observe(0.25)
+    metrics.stages.queue_s.observe(0.5)
+    metrics.sync_s.observe(2.0)
+    found = samples(metrics)
+    assert found["raft_stage_seconds_sum", ("queue",)] == pytest.approx(0.75)
+    assert found["raft_stage_seconds_count", ("sync",)] == 1
+    assert found["raft_stage_seconds_count", ("answer",)] == 0
+    assert list(metrics.stage_totals()) == ["queue", "append", "sync", "replicate", "commit", "apply", "answer"]
+    assert metrics.stage_totals()["queue"] == StageTotal(2, 0.75)
 
 
 @settings(deadline=None)  # a busy machine is no failure
