@@ -22,6 +22,7 @@ from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
 from raft_zmq.node import status
+from raft_zmq.node.admission import Admission
 from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
 from raft_zmq.node.faults import Faults
 from raft_zmq.node.mailbox import Mailbox
@@ -44,7 +45,7 @@ from raft_zmq.wire import client_messages as wire
 
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
-HOUSEKEEPING_S = 0.25
+HOUSEKEEPING_S = 0.1
 DISK_HANDOVER_PAUSE_S = 10.0  # between two attempts to hand over because of the disk
 
 
@@ -104,8 +105,9 @@ class Node:
         self._closers.callback(self._network.close)
         self._faults = Faults(self._network.faults)
         self._network.also_wake_for(self._mailbox.socket)
-        self._metrics = Metrics(self._ask_status, self._network.counts)
-        self._requests = Requests(self._state, machine.query, self._step, self._metrics)
+        self._metrics = Metrics(self._ask_status, self._network.counts, self._levels)
+        admission = Admission(settings.requests_max, settings.client_requests_max)
+        self._requests = Requests(self._state, machine.query, self._step, self._metrics, admission, self._answer_here)
         self._http = HttpServer(settings.bind_host, settings.http_port, self._ask_status, self._metrics.render)
         self._closers.callback(self._http.close)
         self._network.reach(self._state.membership, ())
@@ -155,7 +157,8 @@ class Node:
         while not (self._stopping and self._may_stop()):
             now_s = time.monotonic()
             wake_at_s = min(self._raft.wake_at_s(), self._housekeeping_due_s, self._network.faults.next_release_s)
-            wait_ms = 0 if self._raft.has_ready() else max(0, int((wake_at_s - now_s) * 1000 + 0.999))
+            pressing = self._raft.has_ready() or self._requests.has_work
+            wait_ms = 0 if pressing else max(0, int((wake_at_s - now_s) * 1000 + 0.999))
             arrivals = self._network.wait(wait_ms)
             woke_s = self._metrics.stages.woke_s = time.monotonic()
             self._take_in(arrivals)
@@ -178,8 +181,9 @@ class Node:
         if arrivals.peers:
             self._hear_peers(time.monotonic())
         if arrivals.clients:
-            for caller, request in self._requests.receive(self._network.from_clients()):
-                self._answer_here(caller, request)
+            self._requests.receive(self._network.from_clients())
+        else:
+            self._requests.go_on()
         if arrivals.other:
             self._mailbox.run_waiting()
         now_s = time.monotonic()
@@ -265,8 +269,7 @@ class Node:
             if arrivals.peers:
                 self._network.from_peers()
             if arrivals.clients:
-                for caller, request in self._requests.decline(self._network.from_clients(), str(error)):
-                    self._answer_here(caller, request)
+                self._requests.decline(self._network.from_clients(), str(error))
             if arrivals.other:
                 self._mailbox.run_waiting()
             self._send_answers()
@@ -445,7 +448,8 @@ class Node:
             return
         begun_s = time.monotonic()
         for routing_id, answers in waiting.items():
-            self._network.to_client(routing_id, answers)
+            if not self._network.to_client(routing_id, answers):
+                self._requests.forget(routing_id)
         self._metrics.stages.answer_s.observe(time.monotonic() - begun_s)
 
     def status(self) -> wire.NodeStatus:
@@ -465,6 +469,9 @@ class Node:
     def _ask_status(self) -> wire.NodeStatus:
         """The same from another thread; raises TimeoutError when the loop does not turn."""
         return self._mailbox.call(self.status, STATUS_TIMEOUT_S)
+
+    def _levels(self) -> dict[str, int]:
+        return self._network.levels() | self._requests.levels()
 
     def _peer_lost(self, peer: str) -> None:
         self._step(inputs.ReportUnreachable(peer))

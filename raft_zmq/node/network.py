@@ -109,9 +109,9 @@ class Network:
         for to, batch in by_peer.items():
             self.faults.send(to, batch)
 
-    def to_client(self, routing_id: bytes, answers: list[Answer]) -> None:
-        """Send a client its answers."""
-        self._clients.send(routing_id, answers)
+    def to_client(self, routing_id: bytes, answers: list[Answer]) -> bool:
+        """Send a client its answers; False when some of them could not go."""
+        return self._clients.send(routing_id, answers)
 
     def check_connections(self, now_s: float) -> None:
         """Look after connections, refusals and keys; some times a second."""

@@ -1,12 +1,13 @@
 """Between clients and the core: requests become inputs, and what the core decides becomes answers.
 
 All writes that came in during one turn of the loop are one proposal, and all reads one round of confirmation. Answers
-gather here until the end of the turn, so that each client gets one message.
+gather here until the end of the turn, so that each client gets one message. Too many requests at once are answered
+busy (admission.py), and what may take long is done a little at a time (work.py).
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,6 +17,8 @@ from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused, TransferDone
 from raft_zmq.core.state import State
+from raft_zmq.node.admission import Admission
+from raft_zmq.node.work import Work
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.clients import Batch
@@ -23,19 +26,24 @@ from raft_zmq.wire import client_messages as wire
 from raft_zmq.wire.commands import is_from_client
 
 RETRY_AFTER_S = 0.05
+QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
 _BUSY_REASONS = ("busy", "transferring")
 encode = msgspec.msgpack.Encoder().encode
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who waits for an answer: a connection, and the client's number for the request."""
+    """Who waits for an answer: a connection, the client's number for the request, and the client's name."""
 
     routing_id: bytes
     request_id: int
+    client: str
 
 
 class Requests:
-    """The requests under way on this node. `step` hands an input to the core."""
+    """The requests under way on this node.
+
+    `query` asks the state machine, `step` hands an input to the core, `answer_here` does a request about this node.
+    """
 
     def __init__(
         self,
@@ -43,11 +51,16 @@ class Requests:
         query: Callable[[bytes], bytes],
         step: Callable[[inputs.Input], None],
         metrics: Metrics,
+        admission: Admission,
+        answer_here: "Callable[[Caller, wire.Request], None]",
     ) -> None:
         self._metrics = metrics
         self._state = state
         self._query = query
         self._step = step
+        self._admission = admission
+        self._answer_here = answer_here
+        self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
@@ -61,41 +74,52 @@ class Requests:
         self._changing: dict[int, Caller] = {}  # by log index, until the final configuration is committed
         self._transfers: dict[int, Caller] = {}  # by ticket
 
-    def receive(self, batches: Iterable[Batch]) -> list[tuple[Caller, wire.Request]]:
-        """Take in a turn's requests; returns those that are about this very node, for the loop to answer."""
+    def receive(self, batches: Iterable[Batch]) -> None:
+        """Take in a turn's requests."""
         writes: list[Caller] = []
         commands: list[bytes] = []
         reads: list[tuple[Caller, bytes]] = []
-        others: list[tuple[Caller, wire.Request]] = []
-        for routing_id, _user, requests in batches:
-            for request in requests:
-                caller = Caller(routing_id, request.request_id)
-                kind = type(request)
-                if kind is wire.Write:
-                    self._take_write(caller, request.command, writes, commands)  # type: ignore[union-attr]
-                elif kind is wire.Read:
-                    reads.append((caller, request.query))  # type: ignore[union-attr]
-                else:
-                    others.append((caller, request))
+        for caller, request in self._admitted(batches):
+            kind = type(request)
+            if kind is wire.Write:
+                self._take_write(caller, request.command, writes, commands)  # type: ignore[union-attr]
+            elif kind is wire.Read:
+                self._take_read(caller, request.query, reads)  # type: ignore[union-attr]
+            else:
+                self._work.add(caller.routing_id, (caller, request))
         if writes:
             self._propose(writes, commands)
         if reads:
             ticket = self._ticket()
             self._reads[ticket] = reads
             self._step(inputs.Read(ticket))
-        return others
+        self._work.go_on()
 
-    def decline(self, batches: Iterable[Batch], message: str) -> list[tuple[Caller, wire.Request]]:
-        """Refuse a turn's requests for want of room on the disk; returns those that only ask about this very node."""
-        others: list[tuple[Caller, wire.Request]] = []
-        for routing_id, _user, requests in batches:
-            for request in requests:
-                caller = Caller(routing_id, request.request_id)
-                if isinstance(request, wire.Status | wire.LogRange):
-                    others.append((caller, request))
-                else:
-                    self.refuse(caller, "disk_full", message)
-        return others
+    def decline(self, batches: Iterable[Batch], message: str) -> None:
+        """Refuse a turn's requests for want of room on the disk, except those that only ask about this very node."""
+        for caller, request in self._admitted(batches):
+            if isinstance(request, wire.Status | wire.LogRange):
+                self._work.add(caller.routing_id, (caller, request))
+            else:
+                self.refuse(caller, "disk_full", message)
+        self._work.go_on()
+
+    def go_on(self) -> None:
+        """Do some of the work that waits, if any does."""
+        self._work.go_on()
+
+    def _admitted(self, batches: Iterable[Batch]) -> Iterator[tuple[Caller, wire.Request]]:
+        """The requests that may go on; too many are answered busy at once."""
+        for routing_id, user, requests in batches:
+            name = user.name
+            admitted = self._admission.admit(name, len(requests))
+            for request in requests[:admitted]:
+                yield Caller(routing_id, request.request_id, name), request
+            if admitted < len(requests):
+                turned_away = requests[admitted:]
+                self._metrics.counters.busy += len(turned_away)
+                answers = self._answers.setdefault(routing_id, [])
+                answers += [wire.Busy(request.request_id, RETRY_AFTER_S) for request in turned_away]
 
     def _take_write(self, caller: Caller, command: bytes, writes: list[Caller], commands: list[bytes]) -> None:
         if is_from_client(command):
@@ -105,6 +129,13 @@ class Requests:
             self.refuse(
                 caller, "invalid", "expected an encoded SessionCommand or OpenSession; see docs/wire-protocol.md"
             )
+
+    def _take_read(self, caller: Caller, query: bytes, reads: list[tuple[Caller, bytes]]) -> None:
+        if len(query) <= QUERY_BYTES_MAX:
+            reads.append((caller, query))
+        else:
+            found = f"expected a query of at most {QUERY_BYTES_MAX} bytes, found {len(query)}"
+            self.refuse(caller, "invalid", found)
 
     def _propose(self, writes: list[Caller], commands: list[bytes]) -> None:
         ticket = self._ticket()
@@ -239,26 +270,47 @@ class Requests:
 
     def answer(self, caller: Caller, answer: wire.Answer) -> None:
         """Put an answer with the others for that client."""
+        self._admission.ended(caller.client)
         self._answers.setdefault(caller.routing_id, []).append(answer)
 
     def take_answers(self) -> dict[bytes, list[wire.Answer]]:
         """The answers of this turn, by connection."""
         answers, self._answers = self._answers, {}
+        self._work.turn_ended()
         return answers
 
+    def forget(self, routing_id: bytes) -> None:
+        """Nobody reads the answers there: what has not been begun is not done."""
+        for caller, _ in self._work.forget(routing_id):
+            self._admission.ended(caller.client)
+
     @property
-    def under_way(self) -> int:
-        """How many writes wait for their commit."""
-        return len(self._written)
+    def has_work(self) -> bool:
+        """Whether work waits for the next turn."""
+        return bool(self._work)
+
+    def levels(self) -> dict[str, int]:
+        """How many requests are under way, and how many of them wait for their commit; from any thread."""
+        return {"requests_under_way": self._admission.under_way, "writes_under_way": len(self._written)}
 
     def _ticket(self) -> int:
         self._next_ticket += 1
         return self._next_ticket
 
     def _serve(self, reads: list[tuple[Caller, bytes]]) -> None:
-        self._metrics.counters.reads += len(reads)
         for caller, query in reads:
-            self.answer(caller, wire.Done(caller.request_id, self._query(query)))
+            self._work.add(caller.routing_id, (caller, query))
+        self._work.go_on()
+
+    def _do(self, item: tuple[Caller, bytes | wire.Request]) -> int:
+        caller, request = item
+        if not isinstance(request, bytes):
+            self._answer_here(caller, request)
+            return 0
+        self._metrics.counters.reads += 1
+        found = self._query(request)
+        self.answer(caller, wire.Done(caller.request_id, found))
+        return len(found)
 
     def _answer_write(self, caller: Caller, result: bytes) -> None:
         if result == SESSION_EXPIRED:

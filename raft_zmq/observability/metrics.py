@@ -103,17 +103,23 @@ class Stages:
 class Metrics:
     """All figures of one node: its loop counts in `counters`, `turn_s` and `stages`, another thread calls `render`.
 
-    `status` is as in HttpServer. `transport` gives the transport's counts and may be called from any thread.
+    `status` is as in HttpServer. `transport` gives the transport's counts, `levels` what is under way right now, by
+    name; both may be called from any thread.
     """
 
-    def __init__(self, status: Callable[[], NodeStatus | None], transport: Callable[[], TransportCounts]) -> None:
+    def __init__(
+        self,
+        status: Callable[[], NodeStatus | None],
+        transport: Callable[[], TransportCounts],
+        levels: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self.counters = Counters()
         self.sync_s = Histogram()  # one for each sync of the log
         self.commit_s = Histogram()  # one for each batch of commands, from its arrival at the leader to its commit
         self.turn_s = Histogram()  # one for each turn of the loop, the waiting for its beginning left out
         self.stages = Stages(self.sync_s, self.commit_s)
         self._registry = CollectorRegistry()
-        self._registry.register(_NodeCollector(self, status, transport))
+        self._registry.register(_NodeCollector(self, status, transport, levels))
         ProcessCollector(registry=self._registry)
 
     def stage_totals(self) -> dict[str, StageTotal]:
@@ -132,11 +138,16 @@ class _NodeCollector(Collector):
     """Turns the plain numbers into metric families each time Prometheus asks."""
 
     def __init__(
-        self, metrics: Metrics, status: Callable[[], NodeStatus | None], transport: Callable[[], TransportCounts]
+        self,
+        metrics: Metrics,
+        status: Callable[[], NodeStatus | None],
+        transport: Callable[[], TransportCounts],
+        levels: Callable[[], Mapping[str, int]],
     ) -> None:
         self._metrics = metrics
         self._status = status
         self._transport = transport
+        self._levels = levels
 
     def collect(self) -> Iterator[Metric]:
         """All families; without those of the status while there is none."""
@@ -145,6 +156,8 @@ class _NodeCollector(Collector):
             yield from _of_status(status)
         yield from _of_counts("raft_", msgspec.structs.asdict(self._metrics.counters))
         yield from _of_counts("raft_transport_", self._transport())
+        for name, level in self._levels().items():
+            yield GaugeMetricFamily(f"raft_{name}", f"{name.replace('_', ' ').capitalize()} right now", value=level)
         for name, histogram, text in (
             ("raft_sync_seconds", self._metrics.sync_s, "Syncs of the log to disk"),
             ("raft_commit_seconds", self._metrics.commit_s, "Commands, from their arrival at the leader to the commit"),

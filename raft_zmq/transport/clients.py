@@ -80,12 +80,12 @@ class ClientPort:
         self.tell_traffic()
         return batches
 
-    def send(self, routing_id: bytes, answers: Sequence[Answer]) -> None:
+    def send(self, routing_id: bytes, answers: Sequence[Answer]) -> bool:
         """Send the answers in as few messages as can be. Never blocks; a client that is gone, or reads too slowly,
-        loses them.
+        loses them: False.
         """
-        for first in range(0, len(answers), CLIENT_BATCH_MAX):
-            self._send(routing_id, answers[first : first + CLIENT_BATCH_MAX])
+        firsts = range(0, len(answers), CLIENT_BATCH_MAX)
+        return all(self._send(routing_id, answers[first : first + CLIENT_BATCH_MAX]) for first in firsts)
 
     def tell_traffic(self) -> None:
         """Tell the guard what was read and sent since the last call."""
@@ -108,23 +108,23 @@ class ClientPort:
         """Close at once; answers not sent yet are dropped."""
         self.socket.close(linger=0)
 
-    def _send(self, routing_id: bytes, batch: Sequence[Answer]) -> None:
+    def _send(self, routing_id: bytes, batch: Sequence[Answer]) -> bool:
         body = codec.encode_answers(batch)
         if len(body) > _ANSWERS_BYTES_MAX and len(batch) > 1:
-            self._send(routing_id, batch[: len(batch) // 2])
-            self._send(routing_id, batch[len(batch) // 2 :])
-            return
+            half = len(batch) // 2
+            return self._send(routing_id, batch[:half]) and self._send(routing_id, batch[half:])
         try:
             self.socket.send(routing_id, zmq.SNDMORE | zmq.DONTWAIT)
             self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
             self.socket.send(body, zmq.DONTWAIT)
         except zmq.ZMQError:  # EHOSTUNREACH: gone; EAGAIN: its queue is full
             self._counters.answers_dropped += len(batch)
-            return
+            return False
         self._counters.answers_sent += len(batch)
         fd = self._connections.get(routing_id)
         if fd is not None:
             self._reader.traffic_of(fd).sent_bytes += len(body)
+        return True
 
     def _accept(self, routing_id: bytes, frames: list[Frame]) -> Batch | None:
         fd, key = connection_of(frames[0]), user_key(frames[0])

@@ -10,6 +10,9 @@ import msgspec
 
 from raft_zmq.core.membership import Member
 
+NODES_MAX = 100  # named in one request: a frame has room for millions, and reading those takes a second
+_Members = Annotated[tuple[Member, ...], msgspec.Meta(max_length=NODES_MAX)]
+_Names = Annotated[tuple[str, ...], msgspec.Meta(max_length=NODES_MAX)]
 RequestId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -50,9 +53,9 @@ class ChangeMembers(_Request, frozen=True):
     the final configuration is committed (a promotion of a learner that lags is refused).
     """
 
-    add: tuple[Member, ...] = ()  # as learners; promoted on their own if `auto_promote`
-    promote: tuple[str, ...] = ()
-    remove: tuple[str, ...] = ()
+    add: _Members = ()  # as learners; promoted on their own if `auto_promote`
+    promote: _Names = ()
+    remove: _Names = ()
 
 
 class Transfer(_Request, frozen=True, gc=False):
@@ -73,7 +76,7 @@ class InjectFault(_Request, frozen=True):
     """
 
     kind: str
-    peers: tuple[str, ...] = ()
+    peers: _Names = ()
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
 

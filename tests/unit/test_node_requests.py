@@ -7,9 +7,11 @@ from raft_zmq.core import inputs
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
+from raft_zmq.node.admission import Admission
 from raft_zmq.node.requests import Requests
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
+from raft_zmq.transport.keys import ANONYMOUS
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Unknown, Write
 from raft_zmq.wire.client_messages import Refused as RefusedAnswer
 from raft_zmq.wire.commands import OpenSession
@@ -27,10 +29,23 @@ class World:
         self.stepped: list[inputs.Input] = []
         self.state = Server().raft.state
         self.state.memberships = [(0, Membership(voters=(Member("n2", "host:1", "host:2", "disk"),)))]
-        self.requests = Requests(self.state, lambda query: b"found " + query, self.stepped.append, Metrics(str, dict))
+        self.admission = Admission(requests_max=10, client_requests_max=6)
+        self.asked_here: list[object] = []
+        self.requests = Requests(
+            self.state,
+            lambda query: b"found " + query,
+            self.stepped.append,
+            Metrics(str, dict),
+            self.admission,
+            self._answer_here,
+        )
+
+    def _answer_here(self, caller, request):
+        self.asked_here.append(request)
+        self.requests.done(caller, None)
 
     def ask(self, *requests):
-        assert self.requests.receive([(CLIENT, None, list(requests))]) == []
+        self.requests.receive([(CLIENT, ANONYMOUS, list(requests))])
         return [item.ticket for item in self.stepped[-2:]]
 
     def answers(self):
@@ -110,7 +125,7 @@ def test_all_writes_of_a_turn_are_one_proposal_and_all_reads_one_round(world):
 
 
 def test_what_is_no_clients_command_never_gets_into_the_log(world):
-    world.requests.receive([(CLIENT, None, [Write(1, b"nonsense")])])
+    world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, b"nonsense")])])
     (answer,) = world.answers()
     assert isinstance(answer, RefusedAnswer)
     assert (answer.kind, world.stepped) == ("invalid", [])
