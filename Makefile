@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 PYTHON ?=
 SEEDS ?= 200
 FIRST_SEED ?=
-BENCH_SECONDS ?= 5
+BENCH ?=
 FUZZ_SECONDS ?= 60
 
 CODE := raft_zmq client tests examples
@@ -59,13 +59,8 @@ golden: $(VENV) ## write the golden scripts' output anew; read the diff before y
 fuzz: $(VENV) ## run the coverage-guided fuzzer over each reader of foreign bytes for FUZZ_SECONDS=
 	python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-bench: $(VENV) ## measure writes and reads of three local nodes
-	@raftctl local up --nodes 3 --dir build/bench
-	@trap 'raftctl local down --dir build/bench' EXIT; \
-	for op in write read; do for clients in 1 16 64; do \
-	  python -m client --config build/bench/client.yaml bench --clients $$clients --size 256 \
-	    --seconds $(BENCH_SECONDS) --op $$op --json; \
-	done; done
+bench: $(VENV) ## measure the table of docs/performance.md; BENCH="--quick --only compare,idle" for a part of it
+	@python -m tests.performance $(BENCH)
 
 clean: ## remove what was built, gathered and cached; `ansible-playbook playbooks/destroy.yml` ends a lab first
 	rm -rf build artifacts .tools .venv .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,42 @@
+"""The rows of the table, in its order. A row's method is its module's docstring."""
+
+from types import ModuleType
+
+from tests.performance.rows import (
+    compare,
+    curve,
+    elections,
+    failover,
+    history,
+    idle,
+    large,
+    nodes,
+    overload,
+    path,
+    snapshot,
+    soak,
+    state,
+)
+
+ROWS: dict[str, ModuleType] = {
+    "compare": compare,
+    "failover": failover,
+    "elections": elections,
+    "idle": idle,
+    "large": large,
+    "curve": curve,
+    "nodes": nodes,
+    "history": history,
+    "state": state,
+    "snapshot": snapshot,
+    "overload": overload,
+    "path": path,
+    "soak": soak,
+}
+ONLY_WHEN_NAMED = ("soak",)
+
+
+def method(row: ModuleType) -> tuple[str, str]:
+    """The title of a row and how it is measured."""
+    title, _, text = (row.__doc__ or "").strip().partition("\n")
+    return title.rstrip("."), " ".join(text.split())
