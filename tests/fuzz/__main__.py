@@ -16,7 +16,6 @@ INPUT_BYTES_MAX = {"wire": 4096, "log": 4096, "snapshot": 4096, "settings": 400}
 MEMORY_MB_MAX = 1024
 INPUT_TIMEOUT_S = 60
 FOUND = Path("build/fuzz")
-KEPT = Path(__file__).parent / "corpus"
 
 
 def main() -> int:
@@ -68,7 +67,7 @@ def _fuzz(reader: str, seconds: int) -> None:
         "len_control": 0,
     }
     flags = [f"-{name}={value}" for name, value in options.items()]
-    atheris.Setup([reader, *flags, str(corpus), str(KEPT / reader)], READERS[reader], custom_mutator=change)
+    atheris.Setup([reader, *flags, str(corpus)], READERS[reader], custom_mutator=change)
     atheris.Fuzz()
 
 
