@@ -12,7 +12,7 @@ from collections.abc import Sized
 
 import msgspec
 
-from raft_zmq.core import handover, inputs
+from raft_zmq.core import inputs
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
 from raft_zmq.core.membership import Membership
@@ -23,6 +23,7 @@ from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
 from raft_zmq.node import status
 from raft_zmq.node.admission import Admission
+from raft_zmq.node.disk_care import DiskCare
 from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
 from raft_zmq.node.faults import Faults
 from raft_zmq.node.mailbox import Mailbox
@@ -46,7 +47,6 @@ from raft_zmq.wire import client_messages as wire
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.1
-DISK_HANDOVER_PAUSE_S = 10.0  # between two attempts to hand over because of the disk
 
 
 class Node:
@@ -82,7 +82,6 @@ class Node:
         self._closers.callback(self._storage.close)
         self._machine = machine
         self._disk = DiskWatch(self._storage, settings.slow_disk_s, self._storage.segment_bytes)
-        self._disk_handover_at_s = 0.0
         self._stuck = False  # a record waits for room on the disk, and with it everything that would promise something
         self._replica = Replica(machine)
         self._mailbox = Mailbox()
@@ -96,6 +95,7 @@ class Node:
         stored = _with_first_members(self._storage.stored, settings)
         self._raft = Raft(config, stored, random.Random().uniform, now_s)
         self._state = self._raft.state
+        self._disk_care = DiskCare(self._disk, self._storage, self._raft, self._log)
         self._storage.forget_stored()
         self._clock = ClusterClock(settings.session_ttl_s)
         self._log_bytes_at_snapshot = 0
@@ -199,7 +199,7 @@ class Node:
         for sender, incarnation, message in self._network.from_peers():
             if self._disk.state is DiskState.FILLING:
                 pending_bytes = self._disk.expect(message, pending_bytes)
-                self._look_at_disk(now_s)
+                self._disk_care.look(now_s)
             if isinstance(message, InstallSnapshot) and not self._disk.may_snapshot(now_s):
                 continue  # as if lost on the way: the leader sends it again
             self._raft.step(now_s, inputs.Received(sender, incarnation, message))
@@ -252,7 +252,7 @@ class Node:
         self._metrics.sync_s.observe(sync_s)
         if self._disk.synced(sync_s):
             self._log.emit(events.SlowDisk(sync_s=sync_s, limit_s=self.settings.slow_disk_s), self._state.current_term)
-        self._look_at_disk(now_s)
+        self._disk_care.look(now_s)
         return True
 
     def _wait_for_room(self, error: DiskFullError) -> bool:
@@ -263,7 +263,9 @@ class Node:
         self._stuck = True
         self._disk.no_room()
         self._log.message("error", str(error), self._state.current_term)
-        retry_at_s = time.monotonic() + RETRY_S
+        begun_s = time.monotonic()
+        self._disk_care.look(begun_s)
+        retry_at_s = begun_s + RETRY_S
         while not self._stopping:
             arrivals = self._network.wait(max(0, int((retry_at_s - time.monotonic()) * 1000 + 0.999)))
             if arrivals.peers:
@@ -280,27 +282,9 @@ class Node:
             with contextlib.suppress(DiskFullError):
                 self._storage.sync()
                 self._stuck = False
-                self._look_at_disk(now_s)
+                self._disk_care.look(now_s)
                 return True
         return False
-
-    def _look_at_disk(self, now_s: float) -> None:
-        """Tell the core and the log when the disk has become better or worse; hand over to a better one."""
-        before = self._disk.state
-        disk = self._disk.look(now_s)
-        if disk is not before:
-            changed = events.DiskStateChanged(
-                disk=disk.name.lower(), before=before.name.lower(), room_bytes=self._storage.room_bytes
-            )
-            self._log.emit(changed, self._state.current_term)
-            self._raft.step(now_s, inputs.DiskChanged(disk))
-        if disk is DiskState.GOOD or self._state.role is not Role.LEADER or now_s < self._disk_handover_at_s:
-            return
-        target = handover.with_better_disk(self._state)
-        if target:
-            self._disk_handover_at_s = now_s + DISK_HANDOVER_PAUSE_S
-            self._log.emit(events.DiskHandover(target=target, disk=disk.name.lower()), self._state.current_term)
-            self._raft.step(now_s, inputs.TransferLeadership(0, target))
 
     def _tell_requests(self, ready: Ready, sent_s: float) -> None:
         for accepted in ready.accepted:
@@ -362,7 +346,7 @@ class Node:
         """What has to be looked after some times a second, but not for each message."""
         self._housekeeping_due_s = now_s + HOUSEKEEPING_S
         self._network.check_connections(now_s)
-        self._look_at_disk(now_s)
+        self._disk_care.look(now_s)
         if self._wants_snapshot() and self._disk.may_snapshot(now_s):
             self._begin_snapshot()
         if self._state.role is Role.LEADER:
