@@ -12,6 +12,9 @@ from collections.abc import Generator
 
 import pytest
 
+# pytest-xdist tells its workers of a terminal of 80 columns; tests look at tables as wide as they are without one.
+os.environ.pop("COLUMNS", None)
+
 LAB_CONTEXT = os.environ.get("LAB_KUBE_CONTEXT", "kind-raft-lab")
 LAB_NAMESPACE = os.environ.get("LAB_NAMESPACE", "raft")
 
