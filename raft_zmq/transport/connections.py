@@ -26,9 +26,24 @@ class Traffic:
 
 
 class Connection:
-    """One accepted connection. `silent` is so until the port has read a message from it: its key is not known yet."""
+    """One accepted connection.
 
-    __slots__ = ("address", "ended", "handle", "key", "owner", "read_bytes", "sent_bytes", "silent", "since_s")
+    `silent` is so until the port has read a message from it: its key is not known yet. `given_up`: libzmq ended it,
+    for what it sent or because it sent nothing, while the other side would have gone on.
+    """
+
+    __slots__ = (
+        "address",
+        "ended",
+        "given_up",
+        "handle",
+        "key",
+        "owner",
+        "read_bytes",
+        "sent_bytes",
+        "silent",
+        "since_s",
+    )
 
     def __init__(self, handle: socket.socket, since_s: float) -> None:
         self.handle = handle
@@ -36,6 +51,7 @@ class Connection:
         self.since_s = since_s
         self.silent = True
         self.ended = False
+        self.given_up = False
         self.owner = ""
         self.key = ""
         self.read_bytes = 0
@@ -88,13 +104,10 @@ class PortConnections:
             connection = self._by_fd[fd] = Connection(handle, now_s)
             self._handshaking[connection] = None
 
-    def take(self, fd: int, traffic: Traffic) -> Connection | None:
-        """Take in what the port has told of a connection; returns it if it is there."""
-        connection = self._by_fd.get(fd)
-        if connection is not None:
-            connection.add(traffic)
-            self._handshaking.pop(connection, None)
-        return connection
+    def take(self, connection: Connection, traffic: Traffic) -> None:
+        """Take in what the port has told of it."""
+        connection.add(traffic)
+        self._handshaking.pop(connection, None)
 
     def end(self, connection: Connection) -> None:
         """Cut it; libzmq notices, forgets what was half received, and says that it is gone."""
@@ -106,6 +119,7 @@ class PortConnections:
         """A connection is gone for libzmq."""
         connection = self._by_fd.pop(fd, None)
         if connection is not None:
+            connection.given_up = not connection.ended and tcp.is_open(connection.handle)
             connection.ended = True
             self._handshaking.pop(connection, None)
             connection.handle.close()

@@ -20,7 +20,7 @@ import zmq
 
 from raft_zmq.settings import Settings
 from raft_zmq.transport import tcp
-from raft_zmq.transport.connections import Connection, PortConnections, Traffic
+from raft_zmq.transport.connections import HANDSHAKE_S, Connection, PortConnections, Traffic
 from raft_zmq.transport.counters import TransportCounters, count
 from raft_zmq.transport.sockets import Context, Socket
 
@@ -66,6 +66,7 @@ class Guard:
         self._ports: dict[str, PortConnections] = {}
         self._monitors: dict[Socket, str] = {}
         self._watched: list[Socket] = []
+        self._early: list[tuple[str, int, Traffic]] = []  # of connections whose beginning has not been read yet
         self._failing: dict[str, str] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._failures: deque[Failure] = deque(maxlen=10_000)
@@ -104,7 +105,7 @@ class Guard:
 
     def tell(self, port: str, traffic: dict[int, Traffic]) -> None:
         """What a port has read and sent, by file descriptor."""
-        self._calls.append(lambda: self._take(port, traffic))
+        self._calls.append(lambda: self._take_all(port, traffic))
 
     def end(self, port: str, fd: int, reason: str) -> None:
         """Cut that connection, within _CHECK_S: an answer on its way gets through."""
@@ -135,13 +136,14 @@ class Guard:
         check_at_s = 0.0
         while not self._stopping.is_set():
             poller.poll(int(_CHECK_S * 1000))
-            # These first, then the events: a port tells of no connection that libzmq has not told of before.
-            calls = [self._calls.popleft() for _ in range(len(self._calls))]
             now_s = time.monotonic()
+            for _ in range(len(self._calls)):
+                self._calls.popleft()()
             for monitor, port in self._monitors.items():
                 self._read_events(monitor, port, now_s)
-            for call in calls:
-                call()
+            for port, fd, told in self._early:
+                self._take(port, fd, told)
+            self._early.clear()
             if now_s >= check_at_s:
                 check_at_s = now_s + _CHECK_S
                 self._check_bytes(now_s)
@@ -161,18 +163,25 @@ class Guard:
             connections.add(value, now_s)
             self._check_numbers(port, now_s)
         elif event == zmq.EVENT_DISCONNECTED:
-            gone = connections.remove(value)
-            reason = self._failing.pop(port, "")
-            if reason:  # libzmq tells of the failure first, without saying whose it was
-                self._failures.append(Failure(port, gone.address if gone else "", reason))
+            self._note_end(port, connections.remove(value), now_s)
         elif event == zmq.EVENT_CLOSED:  # the port, to be opened anew with another key
             connections.clear()
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             self._failing[port] = _REASONS.get(value, "no_zmtp")
-            count(self._counters.handshakes_failed, self._failing[port])
         else:
             self._failing[port] = "unfinished"
-            count(self._counters.handshakes_failed, "unfinished")
+
+    def _note_end(self, port: str, connection: Connection | None, now_s: float) -> None:
+        """libzmq tells of a failed handshake first, and then whose it was; of some failures it tells nothing."""
+        reason = self._failing.pop(port, "")
+        if not reason and connection is not None and connection.given_up:
+            if connection.silent and now_s - connection.since_s < HANDSHAKE_S:
+                reason = "no_zmtp"
+            else:
+                count(self._counters.connections_cut, "oversized_or_silent")
+        if reason:
+            count(self._counters.handshakes_failed, reason)
+            self._failures.append(Failure(port, connection.address if connection else "", reason))
 
     def _check_numbers(self, port: str, now_s: float) -> None:
         connections = self._ports[port]
@@ -181,14 +190,22 @@ class Guard:
         if len(connections) > self._connections_max[port]:
             self._end(port, connections.least_useful(), "connections_max")
 
-    def _take(self, port: str, traffic: dict[int, Traffic]) -> None:
-        connections = self._ports[port]
+    def _take_all(self, port: str, traffic: dict[int, Traffic]) -> None:
         for fd, told in traffic.items():
-            known = connections.get(fd)
-            is_new = known is not None and not known.owner
-            connection = connections.take(fd, told)
-            if is_new and sum(c.owner == told.owner for c in connections) > self._owner_connections_max:
-                self._end(port, connection, "client_connections_max")
+            if self._ports[port].get(fd) is None:
+                self._early.append((port, fd, told))
+            else:
+                self._take(port, fd, told)
+
+    def _take(self, port: str, fd: int, told: Traffic) -> None:
+        connections = self._ports[port]
+        connection = connections.get(fd)
+        if connection is None:
+            return  # it has ended meanwhile
+        is_new = not connection.owner
+        connections.take(connection, told)
+        if is_new and sum(c.owner == told.owner for c in connections) > self._owner_connections_max:
+            self._end(port, connection, "client_connections_max")
 
     def _check_bytes(self, now_s: float) -> None:
         waiting = {

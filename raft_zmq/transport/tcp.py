@@ -11,6 +11,8 @@ from raft_zmq.core.errors import SettingsError
 _TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
 _BYTES_ACKED_AND_RECEIVED = struct.Struct("=QQ")  # two fields of Linux' struct tcp_info …
 _OFFSET = 120  # … that begin here
+_ESTABLISHED = 1
+_NO_LINGER = struct.pack("ii", 1, 0)
 _ROOMY_FILES = 65_536
 
 
@@ -53,9 +55,20 @@ def progress(handle: socket.socket) -> Progress | None:
         return None
 
 
-def end(handle: socket.socket) -> None:
-    """End the connection for every holder of it."""
+def is_open(handle: socket.socket) -> bool:
+    """Whether neither side has begun to close it: if libzmq is done with it, then for a reason of its own."""
+    if _TCP_INFO is None:
+        return False
     try:
+        return handle.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] == _ESTABLISHED
+    except OSError:
+        return False
+
+
+def end(handle: socket.socket) -> None:
+    """End the connection for every holder of it, and leave nothing of it in the system: the other side gets a reset."""
+    try:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         handle.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # it has ended already
