@@ -354,3 +354,30 @@ def test_a_log_that_begins_after_the_snapshot_is_refused(tmp_path):
     next(tmp_path.glob("*.snap")).unlink()
     with pytest.raises(CorruptionError, match="expected the log to begin at entry 1 or before"):
         opened(tmp_path)
+
+
+def test_a_full_disk_stays_full_until_room_was_found(tmp_path):
+    disk = FullDisk(room_bytes=4096 + 1000)
+    with opened(tmp_path, disk=disk) as storage:
+        index = 0
+        while not storage.disk_full:
+            index += 1
+            put(storage, entries=[entry(index)])
+            if storage.wal_bytes > 2048:
+                wait_until(lambda: storage.disk_full)
+        assert storage.room_bytes == 4096 - storage.wal_bytes
+        for _ in range(50):
+            storage.retry_allocation()
+            assert storage.disk_full, "an attempt under way is no room yet"
+        disk.room_bytes += 4096
+        wait_until(lambda: storage.retry_allocation() or not storage.disk_full)
+
+
+def test_a_full_disk_shows_at_a_start_already(tmp_path):
+    with opened(tmp_path) as storage:
+        index = 0
+        while storage.wal_bytes <= 2048:
+            index += 1
+            put(storage, entries=[entry(index)])
+    with opened(tmp_path, disk=FullDisk(room_bytes=1000)) as storage:
+        wait_until(lambda: storage.disk_full)
