@@ -7,12 +7,13 @@ from raft_zmq.core import inputs
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
+from raft_zmq.node import work
 from raft_zmq.node.admission import Admission
-from raft_zmq.node.requests import Requests
+from raft_zmq.node.requests import QUERY_BYTES_MAX, Requests
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.keys import ANONYMOUS
-from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Unknown, Write
+from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Status, Unknown, Write
 from raft_zmq.wire.client_messages import Refused as RefusedAnswer
 from raft_zmq.wire.commands import OpenSession
 from tests.unit.raft_server import Server
@@ -128,4 +129,45 @@ def test_what_is_no_clients_command_never_gets_into_the_log(world):
     world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, b"nonsense")])])
     (answer,) = world.answers()
     assert isinstance(answer, RefusedAnswer)
+    assert (answer.kind, world.stepped) == ("invalid", [])
+
+
+def test_too_many_requests_of_one_client_are_answered_busy_at_once(world):
+    (ticket,) = world.ask(*(Write(number, COMMAND) for number in range(1, 10)))
+    assert [(type(answer), answer.request_id) for answer in world.answers()] == [(Busy, 7), (Busy, 8), (Busy, 9)]
+    world.requests.accepted(Accepted(ticket, first_index=1, term=1), NOW_S)
+    assert world.requests.levels() == {"requests_under_way": 6, "writes_under_way": 6}
+    world.requests.leadership_lost()
+    assert world.requests.levels() == {"requests_under_way": 0, "writes_under_way": 0}
+    assert len(world.answers()) == 6
+
+
+def test_every_way_to_an_answer_makes_room_again(world):
+    """A request that was counted and never discounted would in the end shut out everyone."""
+    for _ in range(10):
+        write, read = world.ask(Write(1, COMMAND), Read(2, b"key"), Write(3, b"nonsense"), Read(4, bytes(20_000)))
+        world.requests.refused(Refused(write, "busy"))
+        world.requests.read_granted(ReadGranted(read, read_index=0), last_applied=0)
+        world.requests.receive([(CLIENT, ANONYMOUS, [Status(5)])])
+        assert len(world.answers()) == 5
+    world.requests.decline([(CLIENT, ANONYMOUS, [Write(1, COMMAND), Status(2)])], "no room")
+    assert len(world.answers()) == 2
+    assert world.admission.under_way == 0
+    assert len(world.asked_here) == 11
+
+
+def test_nothing_is_looked_up_for_a_client_that_is_gone(world, monkeypatch):
+    monkeypatch.setattr(work, "WORK_S", 0.0)
+    (ticket,) = world.ask(*(Read(number, b"key") for number in range(5)))
+    world.requests.read_granted(ReadGranted(ticket, read_index=0), last_applied=0)
+    assert len(world.answers()) <= 1
+    assert world.requests.has_work
+    world.requests.forget(CLIENT)
+    assert not world.requests.has_work
+    assert world.admission.under_way == 0
+
+
+def test_a_query_of_any_size_is_not_kept_waiting(world):
+    world.requests.receive([(CLIENT, ANONYMOUS, [Read(1, bytes(QUERY_BYTES_MAX + 1))])])
+    (answer,) = world.answers()
     assert (answer.kind, world.stepped) == ("invalid", [])

@@ -113,6 +113,17 @@ def test_a_large_number_of_requests_is_split_into_batches(plain: Node) -> None:
         assert len(answers_of(plain, connection, len(requests))) == len(requests)
 
 
+def test_large_answers_go_in_several_messages(plain: Node) -> None:
+    """Together they would be beyond the frame that the client takes, and end its connection."""
+    answers = [Done(number, bytes(900_000)) for number in range(30)]
+    with client_of(plain, None) as connection:
+        connection.send([Status(1)])
+        until(lambda: plain.batches, plain)
+        plain.port.send(plain.batches[0][0], answers)
+        assert answers_of(plain, connection, 30) == answers
+        assert connection.monitor.changes() == [Change.CONNECTED]
+
+
 def test_an_answer_to_a_client_that_left_is_dropped_and_counted(plain: Node) -> None:
     with client_of(plain, None) as connection:
         connection.send([Status(1)])
