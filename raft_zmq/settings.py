@@ -166,7 +166,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
             sources[name] = origin
     for name, origin in sources.items():
         if name not in known:
-            raise SettingsError(f"{name} ({origin}): expected a known setting. `raft-node --help` lists them all.")
+            raise SettingsError(f"{name!r} ({origin}): expected a known setting. `raft-node --help` lists them all.")
     settings = _convert(merged, sources)
     if not settings.node_id:
         settings = msgspec.structs.replace(settings, node_id=socket.gethostname().split(".")[0])
