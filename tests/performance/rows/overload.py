@@ -1,116 +1,149 @@
 """Four times more than the leader takes.
 
-So many closed-loop clients write 256 bytes each that four times more is under way than `uncommitted_bytes_max` lets
-in (set to 1 MiB here, so that one process can overload it); a client that is told "busy" comes again after the time
-it was given, as the client library does. How long a busy answer takes is measured in the client, from the sending of
-the request. Memory is the leader's, before and at its most.
+Two processes of `client bench` write 256 bytes each with so many clients that four times more is under way than
+`requests_max` lets in (set to 1,500 here, so that two processes can overload it); who is told "busy" comes
+again after the time it was given. Beside them a probe with a connection of its own writes one thing at a time: how long
+the leader takes to tell it "busy". Memory is the leader's, before and at its most.
 """
 
+import contextlib
 import itertools
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 
+import zmq
+
+from client.loop import decode_outcome
 from raft_zmq.client import config
-from raft_zmq.client.engine import Engine
-from raft_zmq.client.links import Link
+from raft_zmq.client.session import Session, opening
+from raft_zmq.core.errors import OutcomeUnknownError
 from raft_zmq.transport.dealer import ClientConnection
-from raft_zmq.wire.client_messages import Answer, Busy
-from raft_zmq.wire.commands import Operation, Put
+from raft_zmq.wire.client_messages import Answer, Busy, Done, Write
+from raft_zmq.wire.commands import Put
 from tests.performance import machine
 from tests.performance.cluster import Cluster
 from tests.performance.figures import Figure, Measured
-from tests.performance.load import Writes, percentile, raise_trouble
+from tests.performance.load import bench_command, percentile
 from tests.performance.plan import Plan
+from tests.performance.waiting import rest, wait_until
 
 BUSY_MS = 10
-UNCOMMITTED_BYTES_MAX = 1 << 20
+REQUESTS_MAX = 1_500
 SIZE = 256
-COMMAND_BYTES = SIZE + 40  # with session, number and key
 OVERLOAD = 4
-WARM_UP_S = 2.0
+PROCESSES = 2
+PATIENCE_MS = 10_000
 
 
 def measure(plan: Plan) -> Measured:
-    clients = OVERLOAD * UNCOMMITTED_BYTES_MAX // COMMAND_BYTES
+    clients = OVERLOAD * REQUESTS_MAX // PROCESSES
     seconds = plan.choose(20.0, 4.0)
-    with plan.cluster(uncommitted_bytes_max=UNCOMMITTED_BYTES_MAX) as cluster:
-        found = _flood(cluster, clients, seconds)
+    with plan.cluster(requests_max=REQUESTS_MAX) as cluster:
+        leader = cluster.leader()
+        pid, before = cluster.pid(leader), cluster.metrics(leader)
+        resident_before = machine.usage(pid).resident_bytes
+        with _flood(cluster, clients, seconds + 30):
+            wait_until(lambda: cluster.metrics(leader)["raft_busy_total"] > before["raft_busy_total"], "overload")
+            begun, begun_s = cluster.metrics(leader), time.monotonic()
+            seen = _probe(cluster, leader, seconds, pid)
+            ended, elapsed_s = cluster.metrics(leader), time.monotonic() - begun_s
         elections = cluster.count_events("became_leader")["became_leader"] - 1
-    p99_ms, growth_mb = found["busy_p99_ms"], (found["resident_max"] - found["resident_before"]) / 1e6
+    busy_s, done_s, resident_max = seen
+    busy = ended["raft_busy_total"] - begun["raft_busy_total"]
+    writes = ended["raft_proposals_total"] - begun["raft_proposals_total"]
+    under_way = f"{PROCESSES * clients:,} clients"
     figures = [
         Figure(
-            what=f"p99 until the answer busy, {clients:,} clients",
-            value=p99_ms,
+            what=f"p99 until the answer busy, {under_way}",
+            value=1000 * percentile(busy_s, 0.99),
             unit="ms",
             at_most=BUSY_MS,
-            note=f"median {found['busy_p50_ms']:.1f} ms, {found['busy']:,.0f} busy answers",
+            note=f"median {1000 * percentile(busy_s, 0.5):.1f} ms, {len(busy_s)} of {len(busy_s) + len(done_s)} probes",
         ),
-        Figure(what="memory that the leader takes for it", value=growth_mb, unit="MB"),
+        Figure(what="memory that the leader takes for it", value=(resident_max - resident_before) / 1e6, unit="MB"),
         Figure(
-            what="writes/s that are acknowledged meanwhile",
-            value=found["writes"] / seconds,
-            note=f"{found['errors']:,.0f} errors, {elections} elections",
+            what="writes/s that the leader takes in meanwhile",
+            value=writes / elapsed_s,
+            note=f"{busy / elapsed_s:,.0f} busy answers/s, {elections} elections",
         ),
     ]
-    return Measured(figures=figures, raw={**found, "clients": clients, "elections": elections})
-
-
-class WatchingEngine(Engine):
-    """Takes the time of each busy answer, from the sending of the request."""
-
-    def watch(self) -> None:
-        self.busy_s: list[float] = []
-
-    def _take(self, link: Link, answers: list[Answer]) -> None:
-        now_s = time.monotonic()
-        for answer in answers:
-            if type(answer) is Busy and (call := self._calls.get(answer.request_id)) is not None:
-                self.busy_s.append(now_s - call.sent_at)
-        super()._take(link, answers)
-
-
-def _flood(cluster: Cluster, clients: int, seconds: float) -> dict[str, float]:
-    loaded = config.load(cluster.config_file)
-    pid = cluster.pid(cluster.leader())
-    resident_before = machine.usage(pid).resident_bytes
-    engine = WatchingEngine(loaded.endpoints, lambda address: ClientConnection(address, loaded.keys, loaded.cluster_id))
-    engine.watch()
-    try:
-        writers = [Writes(engine, _puts(number), number % 4) for number in range(clients)]
-        for writer in writers:
-            writer.next()
-        _turn_for(engine, WARM_UP_S)
-        engine.watch()
-        for writer in writers:
-            writer.latencies_s.clear()
-        resident_max = _turn_for(engine, seconds, pid)
-        raise_trouble(writers)
-    finally:
-        engine.close()
-    busy_s = engine.busy_s or [0.0]
-    return {
-        "busy": len(engine.busy_s),
-        "busy_p50_ms": 1000 * percentile(busy_s, 0.5),
-        "busy_p99_ms": 1000 * percentile(busy_s, 0.99),
-        "busy_max_ms": 1000 * max(busy_s),
-        "writes": sum(len(writer.latencies_s) for writer in writers),
-        "errors": sum(writer.errors for writer in writers),
+    raw = {
+        "clients": PROCESSES * clients,
+        "busy_ms": [round(1000 * latency, 2) for latency in busy_s],
+        "done_ms": [round(1000 * latency, 2) for latency in done_s],
         "resident_before": resident_before,
         "resident_max": resident_max,
+        "elections": elections,
     }
+    return Measured(figures=figures, raw=raw)
 
 
-def _turn_for(engine: Engine, seconds: float, pid: int = 0) -> int:
-    """Go on for so long; the most memory that process had."""
-    resident_max, look_at_s, ends_s = 0, 0.0, time.monotonic() + seconds
-    while (now_s := time.monotonic()) < ends_s:
-        engine.turn(0.05)
-        if pid and now_s >= look_at_s:
+@contextlib.contextmanager
+def _flood(cluster: Cluster, clients: int, seconds: float) -> Iterator[None]:
+    """Load from several processes for the length of the block."""
+    command = bench_command(
+        cluster.config_file, op="write", clients=clients, size=SIZE, seconds=seconds, warmup_s=0, timeout_s=60
+    )
+    running = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(PROCESSES)
+    ]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+
+
+def _probe(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[list[float], list[float], int]:
+    """Latencies of the answers busy and done, and the most memory the leader had."""
+    loaded = config.load(cluster.config_file)
+    connection = ClientConnection(cluster.address(leader), loaded.keys, loaded.cluster_id)
+    numbers = itertools.count(1)
+    busy_s: list[float] = []
+    done_s: list[float] = []
+    resident_max, ends_s = 0, time.monotonic() + seconds
+    try:
+        session = _open_session(connection, numbers)
+        command = session.next_command(Put(b"probe", os.urandom(SIZE)))
+        while time.monotonic() < ends_s:
+            begun_s = time.perf_counter()
+            answer = _ask(connection, Write(next(numbers), command))
+            latency_s = time.perf_counter() - begun_s
+            if isinstance(answer, Busy):
+                busy_s.append(latency_s)
+            elif isinstance(answer, Done):
+                done_s.append(latency_s)
+                command = session.next_command(Put(b"probe", os.urandom(SIZE)))
+            else:
+                raise OutcomeUnknownError(f"expected the leader to take a write or be busy, found {answer}")
             resident_max = max(resident_max, machine.usage(pid).resident_bytes)
-            look_at_s = now_s + 0.1
-    return resident_max
+            rest(0.005)
+    finally:
+        connection.close()
+    if not busy_s:
+        raise OutcomeUnknownError(f"expected some of {len(done_s)} probes to be told busy, found none")
+    return busy_s, done_s, resident_max
 
 
-def _puts(number: int) -> Iterator[Operation]:
-    return itertools.repeat(Put(b"overload/%d" % number, os.urandom(SIZE)))
+def _open_session(connection: ClientConnection, numbers: Iterator[int]) -> Session:
+    command = opening(os.urandom(16))
+    while True:
+        answer = _ask(connection, Write(next(numbers), command))
+        if isinstance(answer, Done):
+            session_id = decode_outcome(answer.body).output
+            assert isinstance(session_id, int)
+            return Session(session_id)
+        rest(0.005)
+
+
+def _ask(connection: ClientConnection, request: Write) -> Answer:
+    """The answer to one request; there is no other under way."""
+    connection.send([request])
+    while connection.socket.poll(PATIENCE_MS, zmq.POLLIN):
+        for answer in connection.receive():
+            if answer.request_id == request.request_id:
+                return answer
+    raise OutcomeUnknownError(f"expected an answer within {PATIENCE_MS / 1000:g} s, found none")

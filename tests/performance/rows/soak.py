@@ -36,7 +36,7 @@ def measure(plan: Plan) -> Measured:
         finally:
             load.terminate()
             load.wait()
-        verdict = judge(gather(cluster.directory))
+        verdict, silence_s = judge(gather(cluster.directory)), recorded.longest_silence_s()
         cluster.wait_until_level()
     failed = [check.name for check in verdict.checks if check.status == "fail"]
     if failed:
@@ -51,7 +51,7 @@ def measure(plan: Plan) -> Measured:
             at_most=GROWTH_MAX,
             note=f"{early / 1e6:.0f} MB and {late / 1e6:.0f} MB, all nodes together",
         ),
-        Figure(what="longest time without an acknowledged write", value=recorded.longest_silence_s(), unit="s"),
+        Figure(what="longest time without an acknowledged write", value=silence_s, unit="s"),
     ]
     raw = {"kills": kills, "resident": samples, "checks": sorted(passed), "seconds": seconds}
     return Measured(figures=figures, raw=raw)
