@@ -86,6 +86,24 @@ def generate_command(
         click.echo(f"made the Secret {secret}" if made else f"the Secret {secret} is there already and stays as it is")
 
 
+@keys.command()
+@_folder_option
+@click.option("--node", "nodes", multiple=True, metavar="ID", help="A node; may be repeated.")
+@click.option(
+    "--client", "clients", multiple=True, callback=_roles, metavar="NAME=ROLE", help="A client; may be repeated."
+)
+def add(folder: Path, nodes: tuple[str, ...], clients: dict[str, Role]) -> None:
+    """Make keys for more nodes and clients; running nodes let them in once they have seen the folder."""
+    if not nodes and not clients:
+        raise click.UsageError("keys add: expected at least one of --node and --client, found none.")
+    for node_id in nodes:
+        key_rotation.add(folder, f"peer.{node_id}")
+    for name, role in clients.items():
+        key_rotation.add(folder, f"client.{name}", role)
+    added = [*(f"peer.{node_id}" for node_id in nodes), *(f"client.{name}" for name in clients)]
+    click.echo(f"added {', '.join(added)}")
+
+
 @keys.command("list")
 @_folder_option
 @json_option

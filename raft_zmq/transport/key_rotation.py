@@ -1,4 +1,4 @@
-"""Exchange a key without an outage, and take keys back.
+"""Exchange a key without an outage, add owners, and take keys back.
 
 An exchange has three steps, and every node has to see the folder between two of them (it looks once a second):
 
@@ -18,7 +18,7 @@ import yaml
 from raft_zmq.core.errors import SettingsError
 from raft_zmq.transport import key_files
 from raft_zmq.transport.key_files import NEXT, OLD
-from raft_zmq.transport.keys import CLIENTS_FILE, ClientRecord, peer_names, read_clients
+from raft_zmq.transport.keys import CLIENTS_FILE, ClientRecord, Role, peer_names, read_clients
 
 SERVICE = "service"
 _CLIENT = "client."
@@ -46,6 +46,17 @@ def take(step: Step, folder: Path, owner: str) -> None:
     """Take one step for that owner; raises SettingsError when the folder is not ready for it."""
     _check_owner(folder, owner)
     {Step.PREPARE: _prepare, Step.SWITCH: _switch, Step.FINISH: _finish}[step](folder, owner)
+
+
+def add(folder: Path, owner: str, role: Role | None = None) -> None:
+    """Make a pair for one more node, or client in that role; raises SettingsError when it is there already."""
+    key_files.checked_name(owner.partition(".")[2])
+    if owner in _owners(folder):
+        raise SettingsError(f"keys add: expected a new owner, found {owner} there. Choose another name, or rotate it.")
+    pair = key_files.new_pair()
+    key_files.write_pair(folder, owner, pair)
+    if role is not None:  # last: it alone says who is let in
+        _change_record(folder, owner, ClientRecord(pair.public.decode(), role))
 
 
 def revoke(folder: Path, owner: str) -> list[str]:
@@ -138,7 +149,11 @@ def _change_record(folder: Path, owner: str, record: ClientRecord | None) -> Non
     key_files.write(folder / CLIENTS_FILE, yaml.safe_dump(msgspec.to_builtins(records)).encode())
 
 
+def _owners(folder: Path) -> list[str]:
+    return [SERVICE, *(f"peer.{name}" for name in peer_names(folder)), *(_CLIENT + n for n in read_clients(folder))]
+
+
 def _check_owner(folder: Path, owner: str) -> None:
-    known = [SERVICE, *(f"peer.{name}" for name in peer_names(folder)), *(_CLIENT + n for n in read_clients(folder))]
+    known = _owners(folder)
     if owner not in known:
         raise SettingsError(f"keys: expected one of {', '.join(known)}, found {owner!r}. See `raftctl keys list`.")

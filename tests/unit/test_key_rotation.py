@@ -148,6 +148,19 @@ def test_the_key_of_the_service_cannot_be_revoked(folder: Path) -> None:
         key_rotation.revoke(folder, "service")
 
 
+def test_an_added_owner_is_let_in(folder: Path) -> None:
+    key_rotation.add(folder, "client.late", Role.READ_ONLY)
+    key_rotation.add(folder, "peer.n3")
+    node = keys.load_node_keys(folder, "n3")
+    assert node.client_owners[keys.load_client_keys(folder, "late").own.public.decode()].role is Role.READ_ONLY
+    assert node.own.public == node.peers["n3"]
+    for owner in ("client.late", "peer.n3"):
+        with pytest.raises(SettingsError, match="expected a new owner"):
+            key_rotation.add(folder, owner, Role.ADMIN if owner.startswith("client") else None)
+    with pytest.raises(SettingsError, match="names of letters"):
+        key_rotation.add(folder, "peer.n1.next")
+
+
 def test_a_list_names_owner_role_state_and_where_the_secret_is(folder: Path) -> None:
     take(Step.PREPARE, folder, "client.app")
     (folder / "peer.n2.secret").unlink()
