@@ -1,0 +1,265 @@
+"""Strangers at both ports, and garbage from a client that has a key: the others notice nothing wrong.
+
+Longer with RAFT_HOSTILE_S=60. Everything happens on loopback, against nodes that the test started.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from raft_zmq import local
+from raft_zmq.client.client import RaftClient
+from raft_zmq.transport import key_rotation, keys
+from raft_zmq.transport.dealer import ClientConnection
+from raft_zmq.wire.client_messages import Answer, Busy, Done, Status, Write
+from raft_zmq.wire.commands import OpenSession
+from tests.integration import hostile
+from tests.integration.conftest import RunningCluster, StartCluster
+from tests.integration.waiting import wait_until
+
+SECONDS = float(os.environ.get("RAFT_HOSTILE_S", "5"))
+ROOT = Path(__file__).parents[2]
+
+# A turn of the loop that took a second would be an election here; a busy machine alone does not make one.
+PATIENT = {"election_timeout_s_min": 1.0, "election_timeout_s_max": 2.0}
+
+
+@pytest.fixture
+def cluster(start_cluster: StartCluster) -> RunningCluster:
+    """Three nodes, a client `app` that may write, and a client whose key has been revoked."""
+    cluster = start_cluster(3, **PATIENT)
+    folder = cluster.directory / "keys"
+    key_rotation.add(folder, "client.app", keys.Role.READ_WRITE)
+    key_rotation.add(folder, "client.revoked", keys.Role.ADMIN)
+    strange = cluster.directory / "strange"
+    strange.mkdir()
+    for half in ("secret", "public"):
+        name = f"client.revoked.{half}"
+        (strange / name).write_bytes((folder / name).read_bytes())
+    key_rotation.revoke(folder, "client.revoked")
+    with RaftClient(cluster_config(cluster, "app")) as client:
+        wait_until(lambda: works(lambda: client.put(b"key", b"value")), "the client to be let in")
+    return cluster
+
+
+def works(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except Exception:  # noqa: BLE001
+        return False
+    return True
+
+
+def cluster_config(cluster: RunningCluster, name: str):
+    from raft_zmq.client import config
+
+    loaded = config.load(cluster.config_file)
+    return config.ClientConfig(
+        cluster_id=loaded.cluster_id,
+        endpoints=loaded.endpoints,
+        keys=keys.load_client_keys(cluster.directory / "keys", name),
+    )
+
+
+def addresses(cluster: RunningCluster, name: str) -> tuple[str, str]:
+    """Where that node listens for clients and for peers."""
+    content = (cluster.directory / "cluster.yaml").read_text()
+    import msgspec
+
+    node = msgspec.yaml.decode(content, type=local.LocalCluster).node(name)
+    return f"{local.HOST}:{node.client_port}", f"{local.HOST}:{node.peer_port}"
+
+
+def begin(cluster: RunningCluster, what: str, target: str, seconds: float) -> "subprocess.Popen[str]":
+    client_address, peer_address = addresses(cluster, target)
+    folders = [str(cluster.directory / "keys"), str(cluster.directory / "strange")]
+    command = [sys.executable, "-m", "tests.integration.hostile", what, *folders, client_address, peer_address]
+    return subprocess.Popen([*command, str(seconds)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def counts_of(process: "subprocess.Popen[str]") -> Counter[str]:
+    output, _ = process.communicate(timeout=SECONDS + 60)
+    assert process.returncode == 0
+    return Counter(json.loads(output))
+
+
+def metrics(cluster: RunningCluster, name: str) -> Counter[str]:
+    """Samples by name, and `name:reason` where there are reasons."""
+    http = next(report.http_address for report in local.status(cluster.directory) if report.node_id == name)
+    with urllib.request.urlopen(f"http://{http}/metrics", timeout=10) as page:
+        families = text_string_to_metric_families(page.read().decode())
+        samples = [sample for family in families for sample in family.samples]
+    found: Counter[str] = Counter()
+    for sample in samples:
+        reason = sample.labels.get("reason")
+        found[f"{sample.name}:{reason}" if reason else sample.name] += sample.value
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def p99_ms(client: RaftClient, until: Callable[[], bool]) -> float:
+    """Of puts, one after the other; each is read back."""
+    took_s = []
+    while not until():
+        begun_s = time.monotonic()
+        value = str(len(took_s)).encode()
+        client.put(b"measured", value, timeout_s=10)
+        took_s.append(time.monotonic() - begun_s)
+        if len(took_s) % 20 == 0:
+            assert client.get(b"measured", timeout_s=10) == value
+    return sorted(took_s)[int(len(took_s) * 0.99)] * 1000
+
+
+def for_seconds(seconds: float) -> Callable[[], bool]:
+    end_s = time.monotonic() + seconds
+    return lambda: time.monotonic() > end_s
+
+
+# Acceptance: strangers
+
+
+TRIES = [
+    ("without a key", "raft_transport_handshakes_failed_total:no_curve"),
+    ("without a key at the peer port", "raft_transport_handshakes_failed_total:no_curve"),
+    ("with a wrong key", "raft_transport_keys_refused_total:unknown_key"),
+    ("with a wrong server key", "raft_transport_handshakes_failed_total:wrong_server_key"),
+    ("with a revoked key", "raft_transport_keys_refused_total:unknown_key"),
+    ("with a node's key at the client port", "raft_transport_keys_refused_total:unknown_key"),
+    ("with a client's key at the peer port", "raft_transport_keys_refused_total:unknown_key"),
+    ("with a peer's key under another node id", "raft_transport_peer_messages_refused_total:sender_is_not_key_owner"),
+]
+
+
+def test_every_stranger_is_refused_counted_and_logged(cluster: RunningCluster) -> None:
+    client_address, peer_address = addresses(cluster, "n1")
+    knocker = hostile.Knocker(cluster.directory / "keys", cluster.directory / "strange", client_address, peer_address)
+    term = cluster.status("n1")["term"]
+    assert set(knocker.tries) == {name for name, _ in TRIES}
+    for name, metric in TRIES:
+        before = metrics(cluster, "n1")[metric]
+        knocker.tries[name]()
+        wait_until(lambda m=metric, b=before: metrics(cluster, "n1")[m] > b, f"{name}: {metric}")
+        assert knocker.answered() == 0, name
+    knocker.close()
+
+    def reasons(kind: str) -> set[str]:
+        return {event["reason"].partition(":")[0] for event in cluster.events("n1", kind)}
+
+    wait_until(
+        lambda: {"handshake_no_curve", "handshake_wrong_server_key", "unknown_key"} <= reasons("client_refused"),
+        "a line about each at the client port",
+    )
+    wait_until(
+        lambda: {"handshake_no_curve", "unknown_key", "sender_is_not_key_owner"} <= reasons("peer_refused"),
+        "a line about each at the peer port",
+    )
+    assert cluster.status("n1")["term"] < hostile.HIGH_TERM
+    assert cluster.status("n1")["term"] == term
+    with cluster.client() as client:
+        assert client.get(b"stolen") is None
+
+
+def test_a_thousand_strangers_a_second_do_no_harm(cluster: RunningCluster) -> None:
+    leader = cluster.leader()
+    with cluster.client() as client:
+        before_ms = p99_ms(client, for_seconds(min(SECONDS, 3)))
+        knocking = begin(cluster, "knock", leader, SECONDS)
+        during_ms = p99_ms(client, lambda: knocking.poll() is not None)
+        tried = counts_of(knocking)
+        answered, cut = tried.pop("answered", 0), tried.pop("cut", 0)
+        print(
+            f"p99 {before_ms:.1f} ms before, {during_ms:.1f} ms during {tried.total() / SECONDS:.0f} attempts a second"
+        )
+        print(f"cut {cut}; {dict(tried)}")
+        assert answered == 0
+        assert client.get(b"stolen") is None
+    assert cluster.status(leader)["term"] < hostile.HIGH_TERM
+    found = metrics(cluster, leader)
+    refused = sum(
+        found[f"raft_transport_{name}"]
+        for name in (
+            "handshakes_failed_total:no_curve",
+            "handshakes_failed_total:wrong_server_key",
+            "handshakes_failed_total:unfinished",
+            "keys_refused_total:unknown_key",
+            "peer_messages_refused_total:sender_is_not_key_owner",
+        )
+    )
+    assert refused > tried.total() / 2, "those that were closed before their handshake was over count too"
+    lines = cluster.events(leader, "client_refused", "peer_refused")
+    assert len(lines) < 40, "each kind has one line for a start, and one with a count every minute"
+    cluster.judge()
+
+
+# Acceptance: garbage
+
+
+def test_garbage_from_a_client_with_a_key_harms_nobody_else(cluster: RunningCluster) -> None:
+    leader = cluster.leader()
+    term, pid = cluster.status(leader)["term"], cluster.pid(leader)
+    with cluster.client() as client:
+        for number in range(1000):
+            client.put(b"scan %d" % number, bytes(1000))
+    before_bytes = most_bytes = resident_bytes(pid)
+    with cluster.workload(clients=4, ops_per_s=100) as load:
+        garbage = begin(cluster, "garbage", leader, SECONDS)
+        while garbage.poll() is None:
+            most_bytes = max(most_bytes, resident_bytes(pid))
+            wait_until(lambda: True, "the next look")
+        sent = counts_of(garbage)
+        load.wait_for_answers(50)
+    print(f"memory {before_bytes >> 20} MiB before, {most_bytes >> 20} MiB at most; sent {dict(sent)}")
+    print(f"longest time without a write: {load.longest_silence_s():.2f} s")
+    assert cluster.pid(leader) == pid
+    assert len(sent) == len(hostile.Garbage(0).kinds)
+    status = cluster.status(leader)
+    assert (status["role"], status["term"]) == ("leader", term), "an election"
+    # What may wait (256 MiB), one message being read, its answers, and what malloc keeps.
+    assert most_bytes - before_bytes < 700 << 20
+    found = metrics(cluster, leader)
+    assert found["raft_transport_requests_refused_total:bad_request"] > 0
+    assert found["raft_transport_requests_refused_total:frames"] > 0
+    assert found["raft_transport_connections_cut_total:connection_bytes_max"] > 0
+    assert found["raft_transport_connections_cut_total:oversized_or_silent"] > 0
+    cluster.judge()
+
+
+def test_overload_is_answered_busy_and_passes(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(3, requests_max=400, client_requests_max=300, **PATIENT)
+    leader = cluster.leader()
+    admin = keys.load_client_keys(cluster.directory / "keys", "admin")
+    connection = ClientConnection(cluster.address(leader), admin, "local")
+    answers: list[Answer] = []
+
+    def all_answered(number: int) -> bool:
+        connection.socket.poll(10)
+        answers.extend(connection.receive())
+        return len(answers) >= number
+
+    connection.send([Status(1)])
+    wait_until(lambda: all_answered(1), "the connection")
+    answers.clear()
+    begun_s = time.monotonic()
+    connection.send([Write(number, hostile.encode(OpenSession(b"%d" % number))) for number in range(1200)])
+    wait_until(lambda: all_answered(1200), "an answer to each")
+    kinds = Counter(type(answer) for answer in answers)
+    print(f"{kinds[Done]} done, {kinds[Busy]} busy after {time.monotonic() - begun_s:.2f} s")
+    assert kinds == {Done: 300, Busy: 900}
+    assert metrics(cluster, leader)["raft_busy_total"] >= 900
+    wait_until(lambda: metrics(cluster, leader)["raft_requests_under_way"] == 0, "room for others")
+    connection.close()
+    with cluster.workload(clients=8) as load:
+        load.wait_for_answers(100)
+    cluster.judge()
