@@ -23,9 +23,11 @@ def renew(document: Path = DOCUMENT, runs: Path = RUNS, drawing: Path = PICTURE)
     _, _, after = rest.partition(END)
     parts = [_section(name, *newest[name]) for name in ROWS if name in newest]
     parts += [f"Not measured yet: {', '.join(missing)}."] if (missing := [n for n in ROWS if n not in newest]) else []
-    document.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
     if "compare" in newest and (found := newest["compare"][1].measured) and "compare" in found.raw:
         drawing.write_text(picture.draw(found.raw["compare"]))
+        place = f"{drawing.parent.name}/{drawing.name}"
+        parts.insert(0, f"![Throughput against latency, ours and etcd]({place})")
+    document.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
 
 
 def _section(name: str, results: Results, row: Row) -> str:
