@@ -1,7 +1,7 @@
 """Every flipped byte, every cut and every torn write over the last 64 KiB of a log, and over a snapshot of that size.
 
 A start finds exactly what was synced, or refuses with file, offset and reason; never a wrong entry. These tests try
-each byte with RAFT_EXHAUSTIVE=1 (some minutes), and a sample otherwise; test_storage_damage.py and
+each byte with RAFT_EXHAUSTIVE=1 (ten minutes), and a sample otherwise; test_storage_damage.py and
 test_storage_snapshots.py try each byte of small files.
 """
 # ruff: noqa: PT017  (a refusal is expected for some changes only, and then has to say where)
@@ -35,7 +35,7 @@ def positions(start: int, end: int, sample: int) -> Iterator[int]:
 
 
 def masks() -> list[int]:
-    return [*BITS, 0xFF] if WHOLE else [random.choice(BITS)]
+    return [random.choice(BITS), 0xFF] if WHOLE else [random.choice(BITS)]
 
 
 class Patched:
