@@ -1,7 +1,7 @@
 """The port for clients: requests in, answers out, each client known by its key."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import zmq
 
@@ -15,7 +15,7 @@ from raft_zmq.transport.reader import Frame, MessageReader, connection_of, user_
 from raft_zmq.transport.refusals import Refusals
 from raft_zmq.transport.sockets import Context, Socket
 from raft_zmq.wire import codec
-from raft_zmq.wire.client_messages import Answer, Refused, Request
+from raft_zmq.wire.client_messages import Answer, Done, Refused, Request
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, PROTOCOL_VERSION, ClientHeader
 
 Batch = tuple[bytes, ClientUser, list[Request]]  # the routing id to answer to, who asks, and what
@@ -24,6 +24,7 @@ _FRAMES = 2  # the header and the requests
 _REQUESTS_PER_RECEIVE = 4096
 _RECEIVE_S = 0.01  # what cannot be read takes much longer than what can; heartbeats wait meanwhile
 _ANSWERS_BYTES_MAX = 1 << 20  # in one message, if there is more than one answer: a client takes frames up to a bound
+_SORTED_BYTES_MAX = 1 << 20  # telling good requests from bad ones reads everything twice more
 _KNOWN_CONNECTIONS_MAX = 100_000
 
 
@@ -84,8 +85,7 @@ class ClientPort:
         """Send the answers in as few messages as can be. Never blocks; a client that is gone, or reads too slowly,
         loses them: False.
         """
-        firsts = range(0, len(answers), CLIENT_BATCH_MAX)
-        return all(self._send(routing_id, answers[first : first + CLIENT_BATCH_MAX]) for first in firsts)
+        return all(self._send(routing_id, batch) for batch in _batches(answers))
 
     def tell_traffic(self) -> None:
         """Tell the guard what was read and sent since the last call."""
@@ -110,9 +110,6 @@ class ClientPort:
 
     def _send(self, routing_id: bytes, batch: Sequence[Answer]) -> bool:
         body = codec.encode_answers(batch)
-        if len(body) > _ANSWERS_BYTES_MAX and len(batch) > 1:
-            half = len(batch) // 2
-            return self._send(routing_id, batch[:half]) and self._send(routing_id, batch[half:])
         try:
             self.socket.send(routing_id, zmq.SNDMORE | zmq.DONTWAIT)
             self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
@@ -175,8 +172,12 @@ class ClientPort:
         return None
 
     def _readable(self, routing_id: bytes, user: ClientUser, body: Frame) -> list[Request]:
-        """The good requests among the bad ones, which are answered each for itself."""
+        """The good requests among the bad ones, which are answered each for itself; a large message as a whole."""
         try:
+            if len(body) > _SORTED_BYTES_MAX:
+                raise PeerError(
+                    f"requests: expected every one of {len(body)} bytes to be readable, found one that is not"
+                )
             requests, refusals = codec.sort_requests(body.buffer)
         except PeerError as error:
             requests, refusals = [], [Refused(0, "invalid", str(error))]
@@ -196,3 +197,16 @@ class ClientPort:
             count(self._counters.requests_refused, reason)
         self._refusals.note(guard.CLIENTS, who, reason, detail=refusals[0].message if refusals else "")
         self.send(routing_id, refusals)
+
+
+def _batches(answers: Sequence[Answer]) -> Iterator[Sequence[Answer]]:
+    """Cut into what goes into one frame each."""
+    first, size_bytes = 0, 0
+    for number, answer in enumerate(answers):
+        answer_bytes = len(answer.body) if isinstance(answer, Done) else 0
+        if number > first and (size_bytes + answer_bytes > _ANSWERS_BYTES_MAX or number - first == CLIENT_BATCH_MAX):
+            yield answers[first:number]
+            first, size_bytes = number, 0
+        size_bytes += answer_bytes
+    if first < len(answers):
+        yield answers[first:] if first else answers

@@ -42,6 +42,14 @@ def plain() -> Iterator[Node]:
 
 
 @pytest.fixture
+def roomy() -> Iterator[Node]:
+    """A node that takes frames as large as the default."""
+    node = Node("n1", None, frame_bytes_max=sockets.FRAME_BYTES_MAX)
+    yield node
+    node.close()
+
+
+@pytest.fixture
 def stranger(plain: Node) -> Iterator[zmq.Socket[bytes]]:
     """A raw DEALER at the plain node's client port."""
     dealer = sockets.new_socket(plain.context, zmq.DEALER, 1 << 26)
@@ -343,3 +351,31 @@ def test_requests_to_a_node_that_is_not_there_never_block() -> None:
     assert connection.receive() == []
     connection.close()
     context.term()
+
+
+def answer_to(node: Node, body: bytes) -> object:
+    """What the node says to that as its requests."""
+    dealer = sockets.new_socket(node.context, zmq.DEALER, 1 << 26)
+    sockets.connect(dealer, node.member.client_address)
+    dealer.send_multipart([HEADER, body])
+    (answer,) = raw_answers(node, dealer, 1)
+    dealer.close()
+    return answer
+
+
+@pytest.mark.parametrize("bad", [b"\xc1", b"\x92\xa8Surprise\x07"])
+def test_a_large_message_with_a_bad_request_is_refused_as_a_whole(bad: bytes, roomy: Node) -> None:
+    good = codec.encode_requests([Write(1, bytes(2 << 20))])[1:]
+    answer = answer_to(roomy, b"\x92" + good + bad)
+    assert (answer.request_id, answer.kind) == (0, "invalid")
+    assert not roomy.batches
+
+
+def test_names_without_end_are_not_even_read(roomy: Node) -> None:
+    """Millions of members fit into a frame, and take a second and a gigabyte to decode."""
+    number = 5_000_000
+    members = b"\xdd" + number.to_bytes(4, "big") + b"\x91\xa1x" * number
+    begun_s = time.thread_time()
+    answer = answer_to(roomy, b"\x91\x93\xadChangeMembers\x01" + members)
+    assert (answer.request_id, answer.kind) == (0, "invalid")
+    assert time.thread_time() - begun_s < 0.5
