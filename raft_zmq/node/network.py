@@ -123,6 +123,8 @@ class Network:
         if now_s >= self._keys_check_due_s:
             self._keys_check_due_s = now_s + KEYS_CHECK_S
             self._check_keys()
+        if self._keys_pending:
+            self._use_keys()
 
     def reach(self, membership: Membership, others: Iterable[str]) -> None:
         """Connect to everyone in the configuration and to `others`; before there is one, to whom the settings name."""
@@ -159,9 +161,12 @@ class Network:
                 self._log.message("error", f"the keys read before stay in use: {error}")
                 return
             self._keys_pending = self._keys_pending or self._keys.current != before
-        if self._keys_pending:
-            both = [self._peers.keys_changed(), self._clients.keys_changed()]
-            self._keys_pending = not all(both)
+
+    def _use_keys(self) -> None:
+        assert self._keys is not None
+        done = [self._peers.keys_changed(), self._clients.keys_changed()]
+        self._keys_pending = not all(done)
+        if not self._keys_pending:
             self._log.message("info", _described(self._keys.current))
 
     def _report_refusal(self, refusal: Refusal) -> None:

@@ -55,7 +55,7 @@ def test_exactly_the_three_ports_are_listened_on(node):
     assert listening == {6000, 6001, 8080}
 
 
-@pytest.mark.parametrize("path", ["/", "/tmp", "/opt/raft", "/etc/raft", "/etc/raft/keys", "/app"])
+@pytest.mark.parametrize("path", ["/", "/tmp", "/opt/raft", "/etc/raft", "/etc/raft/own", "/etc/raft-keys", "/app"])
 def test_nothing_can_be_written_outside_the_volume(node, path):
     assert node.run(f"touch {path}/probe").failed
 
@@ -111,12 +111,13 @@ def test_the_volume_is_a_claim_that_outlives_the_pod(lab, node_name):
 
 
 def test_a_node_has_its_own_secret_and_no_other_nodes(node, node_name):
-    secrets = {name for name in node.file("/etc/raft/keys").listdir() if name.endswith(".secret")}
+    folders = ("/etc/raft-keys", "/etc/raft/own")
+    secrets = {name for folder in folders for name in node.file(folder).listdir() if name.endswith(".secret")}
     assert secrets == {"service.secret", f"peer.{node_name}.secret"}
 
 
 def test_keys_are_not_for_others(node):
-    assert node.check_output("find /etc/raft/keys -type f -perm /007") == ""
+    assert node.check_output("find /etc/raft-keys /etc/raft/own -type f -perm /007") == ""
 
 
 def test_no_token_of_the_api_server_is_in_the_pod(node):
@@ -124,7 +125,7 @@ def test_no_token_of_the_api_server_is_in_the_pod(node):
 
 
 def test_no_key_is_in_the_environment_or_the_arguments(node):
-    secret = node.file("/etc/raft/keys/service.secret").content_string.strip()
+    secret = node.file("/etc/raft-keys/service.secret").content_string.strip()
     assert secret not in node.check_output("cat /proc/1/environ /proc/1/cmdline | tr '\\0' '\\n'")
 
 
