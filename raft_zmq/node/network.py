@@ -205,6 +205,6 @@ def _key_folder(settings: Settings) -> KeyFolder | None:
 def _described(keys: NodeKeys) -> str:
     clients = {user.name for user in keys.client_owners.values()}
     return (
-        f"the keys have changed: now {len(keys.peer_owners)} of {len(keys.peer_keys)} nodes "
-        f"and {len(keys.client_owners)} of {len(clients)} clients are let in"
+        f"the keys have changed: {len(keys.peer_owners)} keys of {len(keys.peer_keys)} nodes and "
+        f"{len(keys.client_owners)} keys of {len(clients)} clients are let in"
     )
