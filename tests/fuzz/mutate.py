@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fuzz.readers import WITH_CHECKSUMS, joined, pieces
+from tests.fuzz.readers import PIECE_BYTES_MAX, WITH_CHECKSUMS, joined, pieces
 
 DEPTH = 2_000  # more than Python's stack takes
 _VALUES: tuple[Any, ...] = (None, True, 0, 1, -1, 2**31, 2**63 - 1, 2**64 - 1, 0.5, b"", b"\xff" * 40, "", "n1", [], {})
@@ -37,7 +37,9 @@ def _one_piece(data: bytes, rng: random.Random) -> bytes:
     elif choice < 0.1:
         del parts[at]
     else:
-        parts[at] = message(parts[at], rng) or parts[at]
+        changed = message(parts[at], rng)
+        if changed is not None and len(changed) <= PIECE_BYTES_MAX:
+            parts[at] = changed
     return joined(parts)
 
 

@@ -28,6 +28,7 @@ from raft_zmq.storage.snapshot_file import CHUNK, END, META, SnapshotReader, enc
 from raft_zmq.wire import codec
 
 LENGTH_BYTES = 2  # in front of each piece, see `pieces`
+PIECE_BYTES_MAX = 256**LENGTH_BYTES - 1
 SEGMENT_BYTES = 4096
 OUTCOME_BYTES_MAX = 16 << 10  # what state_machine/interface.py promises; these inputs find an empty store
 AS_IT_IS, WITH_CHECKSUMS = b"f", b"c"  # an input's first byte
