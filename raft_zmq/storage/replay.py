@@ -81,8 +81,9 @@ class Replay:
 
     def _replace_suffix(self, entries: Sequence[Entry]) -> str | None:
         first, last = entries[0].index, entries[-1].index
-        if first < 1 or last - first != len(entries) - 1:
-            return f"expected {len(entries)} entries in order from {first}, found the last to be {last}"
+        for expected, entry in enumerate(entries, start=max(first, 1)):
+            if entry.index != expected:
+                return f"expected {len(entries)} entries in order from {first}, found {entry.index} for {expected}"
         if first > self.last[0] + 1:
             return f"expected entry {self.last[0] + 1} at the latest, found {first}"
         if first <= self.start_index:

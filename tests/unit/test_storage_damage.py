@@ -232,7 +232,8 @@ def resealed(data: bytes, offset: int, segment: int, sequence: int, record: Reco
         (7, log(7, 7), "expected record 6, found 7"),
         (5, log(7, 7), "expected record 6, found 5"),
         (6, log(8, 8), "expected entry 7 at the latest, found 8"),
-        (6, [entry(7), entry(9)], "expected 2 entries in order from 7, found the last to be 9"),
+        (6, [entry(7), entry(9), entry(9)], "expected 3 entries in order from 7, found 9 for 8"),
+        (6, [entry(7), entry(9)], "expected 2 entries in order from 7, found 9 for 8"),
     ],
 )
 def test_a_sound_record_that_cannot_follow_is_refused(tmp_path, sequence, entries, reason):
