@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 CODE := raft_zmq client tests examples
 VENV := .venv/installed
 
-.PHONY: help lab test check test-code test-lab test-kind tools simulate golden fuzz bench clean .venv
+.PHONY: help lab test check test-code test-lab test-kind tools coverage simulate golden fuzz bench clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ check: $(VENV) ## format, lint, types, import contracts, YAML, Ansible
 test-code: $(VENV) ## unit, simulation and integration tests
 	pytest -n 2 --dist worksteal tests/unit tests/simulation
 	pytest tests/integration
+	$(MAKE) --no-print-directory coverage
+
+coverage: $(VENV) ## report which lines of the core fifty seeds of the simulator reach
+	@mkdir -p build
+	coverage run --source raft_zmq.core -m tests.simulation --seeds 50 --jobs 1 >build/coverage-simulation.txt
+	coverage report --show-missing --skip-covered
 
 test-lab: $(VENV) tools ## tests of the chart and of the playbooks
 	helm lint --strict chart
