@@ -16,7 +16,8 @@ from raft_zmq.core.state import State
 def is_open(state: State) -> bool:
     """Whether this server still waits to learn who the first members are."""
     index, membership = state.memberships[-1]
-    return index == 0 and any(state.is_self(member) and not member.incarnation for member in membership.voters)
+    own_id = state.config.node_id
+    return index == 0 and any(member.node_id == own_id and not member.incarnation for member in membership.voters)
 
 
 def tick(state: State) -> None:

@@ -48,10 +48,20 @@ def send_appends(state: State) -> None:
     """
     made: dict[int, AppendEntries] = {}  # by the index of the first entry in it
     for node_id, progress in state.progress.items():
-        while progress.next_index <= state.log.last_index and progress.has_room(
-            state.config.inflight_messages_max, state.config.inflight_bytes_max
-        ):
+        while _wants_more(state, progress):
             _send_next(state, node_id, progress, made)
+
+
+def can_send(state: State) -> bool:
+    """Whether `send_appends` would send anything."""
+    return any(_wants_more(state, progress) for progress in state.progress.values())
+
+
+def _wants_more(state: State, progress: Progress) -> bool:
+    config = state.config
+    return progress.next_index <= state.log.last_index and progress.has_room(
+        config.inflight_messages_max, config.inflight_bytes_max
+    )
 
 
 def confirm_reads(state: State) -> None:
@@ -213,9 +223,10 @@ def handle_append_reply(state: State, sender: str, incarnation: str, reply: Appe
 
 def followers_log_grew(state: State, sender: str) -> None:
     """matchIndex moved: commit what can be committed, and let a transfer, a promotion or a farewell take its course."""
-    commit(state)
-    if state.role is not Role.LEADER:
-        return
+    if state.progress[sender].match_index > state.commit_index:  # below that, a majority has been found already
+        commit(state)
+        if state.role is not Role.LEADER:
+            return
     handover.follower_advanced(state, sender)
     configuration.follower_advanced(state, sender)
 

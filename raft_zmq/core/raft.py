@@ -73,8 +73,6 @@ class Raft:
         if self._handing_out_to is not None:
             return False
         state, outbox = self.state, self.state.outbox
-        if state.role is Role.LEADER and (reads.can_begin_round(state) or self._can_send()):
-            return True
         return bool(
             outbox.messages
             or outbox.messages_after_sync
@@ -90,6 +88,7 @@ class Raft:
             or outbox.transfers
             or outbox.events
             or self._votes_or_term_changed()
+            or (state.role is Role.LEADER and (reads.can_begin_round(state) or leading.can_send(state)))
         )
 
     def ready(self) -> Ready:
@@ -241,14 +240,6 @@ class Raft:
         if state.role is Role.LEADER:
             leading.offer_newer_snapshot(state)
         configuration.forget_before(state, index)
-
-    def _can_send(self) -> bool:
-        state = self.state
-        return any(
-            progress.next_index <= state.log.last_index
-            and progress.has_room(state.config.inflight_messages_max, state.config.inflight_bytes_max)
-            for progress in state.progress.values()
-        )
 
     def _votes_or_term_changed(self) -> bool:
         state = self.state

@@ -82,6 +82,7 @@ class Node:
         self._closers.callback(self._storage.close)
         self._machine = machine
         self._disk = DiskWatch(self._storage, settings.slow_disk_s, self._storage.segment_bytes)
+        self._sync_s: float | None = None  # what the newest sync took, until the disk has been judged by it
         self._stuck = False  # a record waits for room on the disk, and with it everything that would promise something
         self._replica = Replica(machine)
         self._mailbox = Mailbox()
@@ -155,13 +156,13 @@ class Node:
 
     def _turn_until_stopped(self) -> None:
         while not (self._stopping and self._may_stop()):
-            now_s = time.monotonic()
-            wake_at_s = min(self._raft.wake_at_s(), self._housekeeping_due_s, self._network.faults.next_release_s)
+            tick_at_s = self._raft.wake_at_s()
+            wake_at_s = min(tick_at_s, self._housekeeping_due_s, self._network.faults.next_release_s)
             pressing = self._raft.has_ready() or self._requests.has_work
-            wait_ms = 0 if pressing else max(0, int((wake_at_s - now_s) * 1000 + 0.999))
+            wait_ms = 0 if pressing else max(0, int((wake_at_s - time.monotonic()) * 1000 + 0.999))
             arrivals = self._network.wait(wait_ms)
             woke_s = self._metrics.stages.woke_s = time.monotonic()
-            self._take_in(arrivals)
+            self._take_in(arrivals, tick_at_s)
             self._do_what_is_ready()
             self._send_answers()
             self._metrics.turn_s.observe(time.monotonic() - woke_s)
@@ -176,10 +177,13 @@ class Node:
             self._step(inputs.TransferLeadership(0, ""))
         return now_s >= self._handover_deadline_s or not (self._state.transfer or self._raft.has_ready())
 
-    def _take_in(self, arrivals: Arrivals) -> None:
-        """Step everything that has come; it shares one round of `ready`, and so one sync."""
+    def _take_in(self, arrivals: Arrivals, tick_at_s: float) -> None:
+        """Step everything that has come; it shares one round of `ready`, and so one sync.
+
+        What has come may have put off the tick that was due at `tick_at_s`: then the core makes nothing of it.
+        """
         if arrivals.peers:
-            self._hear_peers(time.monotonic())
+            self._hear_peers(self._metrics.stages.woke_s)
         if arrivals.clients:
             self._requests.receive(self._network.from_clients())
         else:
@@ -187,7 +191,7 @@ class Node:
         if arrivals.other:
             self._mailbox.run_waiting()
         now_s = time.monotonic()
-        if now_s >= self._raft.wake_at_s():
+        if now_s >= tick_at_s:
             self._raft.step(now_s, inputs.Tick())
         if now_s >= self._housekeeping_due_s:
             self._keep_house(now_s)
@@ -216,6 +220,7 @@ class Node:
             if not self._write(ready):
                 return
             self._network.to_peers(ready.messages_after_sync)
+            self._watch_disk()
             for event in ready.events:
                 self._log.emit(event)  # synced by now, and told before what is applied because of it
             self._tell_requests(ready, sent_s)
@@ -247,13 +252,18 @@ class Node:
         except DiskFullError as error:
             return self._wait_for_room(error)
         self._faults.prolong_sync()
-        now_s = time.monotonic()
-        sync_s = now_s - begun_s
+        self._sync_s = time.monotonic() - begun_s
+        return True
+
+    def _watch_disk(self) -> None:
+        """Judge the disk by the sync there was, if any; whoever waits for that sync has been told by now."""
+        sync_s, self._sync_s = self._sync_s, None
+        if sync_s is None:
+            return
         self._metrics.sync_s.observe(sync_s)
         if self._disk.synced(sync_s):
             self._log.emit(events.SlowDisk(sync_s=sync_s, limit_s=self.settings.slow_disk_s), self._state.current_term)
-        self._disk_care.look(now_s)
-        return True
+        self._disk_care.look(time.monotonic())
 
     def _wait_for_room(self, error: DiskFullError) -> bool:
         """The reserve is used up too: until the record fits, the node is as good as paused, and says so to who asks.

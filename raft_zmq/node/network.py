@@ -88,7 +88,7 @@ class Network:
 
     def wait(self, timeout_ms: int) -> "Arrivals":
         """Return when something has come, or after the timeout; handshakes are answered on the way."""
-        readable = {polled for polled, _ in self._poller.poll(timeout_ms)}
+        readable = [polled for polled, _ in self._poller.poll(timeout_ms)]
         if self._zap is not None and self._zap.socket in readable:
             self._zap.handle()
         return Arrivals(self._peers.socket in readable, self._clients.socket in readable, self._other in readable)

@@ -13,7 +13,7 @@ from raft_zmq.transport.guard import Guard
 from raft_zmq.transport.keys import ANONYMOUS, ClientUser, KeyRing, Role
 from raft_zmq.transport.reader import Frame, MessageReader, connection_of, user_key
 from raft_zmq.transport.refusals import Refusals
-from raft_zmq.transport.sockets import Context, Socket
+from raft_zmq.transport.sockets import LAST_FRAME, MORE_FRAMES, Context, Socket
 from raft_zmq.wire import codec
 from raft_zmq.wire.client_messages import Answer, Done, Refused, Request
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, PROTOCOL_VERSION, ClientHeader
@@ -68,16 +68,16 @@ class ClientPort:
         batches: list[Batch] = []
         requests = 0
         until_s = time.monotonic() + _RECEIVE_S
-        while requests < _REQUESTS_PER_RECEIVE and time.monotonic() < until_s:
-            message = self._reader.read()
-            if message is None:
-                break
+        while (message := self._reader.read()) is not None:
             batch = self._accept(*message)
             requests += 1  # an unreadable message is work too
             if batch:
                 batches.append(batch)
                 requests += len(batch[2])
                 self._counters.requests_received += len(batch[2])
+            enough = requests >= _REQUESTS_PER_RECEIVE or time.monotonic() >= until_s
+            if enough or not sockets.is_readable(self.socket):
+                break
         self.tell_traffic()
         return batches
 
@@ -111,9 +111,9 @@ class ClientPort:
     def _send(self, routing_id: bytes, batch: Sequence[Answer]) -> bool:
         body = codec.encode_answers(batch)
         try:
-            self.socket.send(routing_id, zmq.SNDMORE | zmq.DONTWAIT)
-            self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
-            self.socket.send(body, zmq.DONTWAIT)
+            self.socket.send(routing_id, MORE_FRAMES)
+            self.socket.send(self._header, MORE_FRAMES)
+            self.socket.send(body, LAST_FRAME)
         except zmq.ZMQError:  # EHOSTUNREACH: gone; EAGAIN: its queue is full
             self._counters.answers_dropped += len(batch)
             return False

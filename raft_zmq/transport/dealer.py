@@ -60,8 +60,8 @@ class ClientConnection:
         try:
             for first in range(0, len(requests), CLIENT_BATCH_MAX):
                 body = codec.encode_requests(requests[first : first + CLIENT_BATCH_MAX])
-                self.socket.send(self._header, zmq.SNDMORE | zmq.DONTWAIT)
-                self.socket.send(body, zmq.DONTWAIT)
+                self.socket.send(self._header, sockets.MORE_FRAMES)
+                self.socket.send(body, sockets.LAST_FRAME)
         except zmq.Again:
             return False
         return True
@@ -72,12 +72,11 @@ class ClientConnection:
         Answers that this version cannot read are skipped and counted in `unreadable_answers`.
         """
         answers: list[Answer] = []
-        try:
-            for _ in range(_MESSAGES_PER_RECEIVE):
-                _header, *bodies = self.socket.recv_multipart(zmq.DONTWAIT)
-                answers += self._read(bodies)
-        except zmq.Again:
-            pass
+        for _ in range(_MESSAGES_PER_RECEIVE):
+            if not sockets.is_readable(self.socket):
+                break
+            _header, *bodies = self.socket.recv_multipart(zmq.DONTWAIT)
+            answers += self._read(bodies)
         return answers
 
     def changes(self) -> list[Change]:

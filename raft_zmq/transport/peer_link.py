@@ -6,7 +6,7 @@ from raft_zmq.core.errors import SettingsError
 from raft_zmq.transport import sockets
 from raft_zmq.transport.key_files import KeyPair
 from raft_zmq.transport.monitor import Change, ConnectionMonitor
-from raft_zmq.transport.sockets import Context, Socket
+from raft_zmq.transport.sockets import LAST_FRAME, MORE_FRAMES, Context, Socket
 
 _RENEW_AFTER_S = 1.0
 
@@ -46,10 +46,10 @@ class PeerLink:
     def send(self, header: bytes, frames: list[bytes]) -> bool:
         """Send one ZeroMQ message; False when it was dropped. Never blocks."""
         try:
-            self._socket.send(header, zmq.SNDMORE | zmq.DONTWAIT)
+            self._socket.send(header, MORE_FRAMES)
             for frame in frames[:-1]:
-                self._socket.send(frame, zmq.SNDMORE | zmq.DONTWAIT)
-            self._socket.send(frames[-1], zmq.DONTWAIT)
+                self._socket.send(frame, MORE_FRAMES)
+            self._socket.send(frames[-1], LAST_FRAME)
         except zmq.Again:
             # In the middle of a message this means a lost connection; libzmq then drops the rest up to its last frame.
             return False

@@ -106,11 +106,11 @@ class PeerTransport:
         """The messages that have come, each sender's in the order it sent them; at most a bounded number."""
         received: list[Delivery] = []
         until_s = time.monotonic() + _RECEIVE_S
-        while len(received) < _MESSAGES_PER_RECEIVE and time.monotonic() < until_s:
-            message = self._reader.read()
-            if message is None:
-                break
+        while (message := self._reader.read()) is not None:
             self._accept(message[1], received)
+            enough = len(received) >= _MESSAGES_PER_RECEIVE or time.monotonic() >= until_s
+            if enough or not sockets.is_readable(self.socket):
+                break
         self._counters.peer_messages_received += len(received)
         traffic = self._reader.take_traffic()
         if traffic:

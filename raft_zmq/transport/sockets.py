@@ -19,6 +19,10 @@ Socket: TypeAlias = zmq.Socket[bytes]
 Context: TypeAlias = zmq.Context[Socket]
 
 LOOKUP_THREADS = 6
+# As plain numbers: pyzmq's own are enumerations, and `|` on those costs more than handing a frame over.
+LAST_FRAME = int(zmq.DONTWAIT)
+MORE_FRAMES = int(zmq.DONTWAIT | zmq.SNDMORE)
+_READABLE = int(zmq.POLLIN)
 FRAME_BYTES_MAX = 20 << 20  # what a reader takes when no setting says otherwise
 QUEUED_MESSAGES_MAX = 1000
 
@@ -65,6 +69,11 @@ def new_socket(context: Context, kind: int, frame_bytes_max: int, io_thread: int
     socket.set(zmq.MAXMSGSIZE, frame_bytes_max)
     socket.set(zmq.AFFINITY, 1 << io_thread)
     return socket
+
+
+def is_readable(socket: Socket) -> bool:
+    """Whether a message has come. Asking is cheaper than trying to receive, which fails by an exception."""
+    return bool(int(socket.get(zmq.EVENTS)) & _READABLE)
 
 
 def serve_curve(socket: Socket, own: KeyPair, domain: str) -> None:
