@@ -34,7 +34,7 @@ class Call:
         "leader",
         "on_end",
         "open_attempts",
-        "pauses",
+        "refusals",
         "request",
         "resend_after_s",
         "retry",
@@ -68,7 +68,7 @@ class Call:
         self.sent_at = 0.0
         self.resend_after_s = 1.0
         self.open_attempts = 0
-        self.pauses = 0
+        self.refusals = 0  # how often it was told "busy"
         self.leader: Leader | None = None
         self.body: bytes = b""
         self.error: RaftLabError | None = None

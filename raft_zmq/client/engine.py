@@ -12,6 +12,7 @@ What happens to a request for the leader:
 """
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -44,8 +45,9 @@ SUSPECT_S = 0.1  # silence of a node after which the others are asked who leads
 PROBE_PAUSE_S = 0.02  # between two rounds of asking
 PROBE_S = 0.3  # how long one of these questions may take
 REOPEN_S = 1.0  # a search this long opens new connections: a service may then lead to another node
-PAUSE_S = 0.01  # before the next try, when an answer names no time
-BATCH_REQUESTS_MAX = 1024
+PAUSE_S = 0.01  # before the next try, when an answer names no time; all pauses end on a beat of this length
+BUSY_PAUSE_S_MAX = 1.0  # between two tries of a request that has been told "busy" again and again
+BATCH_REQUESTS_MAX = 256  # a node works off a message in one go: others wait for no more than this
 BATCH_BYTES_MAX = 4 << 20
 
 _decode_status = msgspec.msgpack.Decoder(NodeStatus).decode
@@ -186,7 +188,7 @@ class Engine:
 
     def _pause(self, call: Call, now: float, pause_s: float) -> None:
         call.state = State.DELAYED
-        call.due_at = now + pause_s
+        call.due_at = math.ceil((now + pause_s) / PAUSE_S) * PAUSE_S  # so that one look finds all that end about now
         self._wake_by(call.due_at)
 
     def _wake_by(self, moment: float) -> None:
@@ -222,7 +224,7 @@ class Engine:
         if isinstance(answer, Redirect):
             self._redirected(call, answer, now)
         elif isinstance(answer, Busy):
-            self._pause(call, now, max(answer.retry_after_s, PAUSE_S))
+            self._pause(call, now, _busy_pause_s(call, answer.retry_after_s))
         elif isinstance(answer, Refused):
             self._end(call, _refusal(call, answer))
         elif isinstance(answer, Unknown):
@@ -339,6 +341,13 @@ class Engine:
         if call.open_attempts > 0 and not isinstance(call.request, Read | Status | LogRange):
             return OutcomeUnknownError(f"{expected}; the request was sent and may still take effect; {check}")
         return NotDoneError(f"{expected}; {check}")
+
+
+def _busy_pause_s(call: Call, retry_after_s: float) -> float:
+    """Twice as long after each refusal, and not for all alike: an overload passes only if fewer come again."""
+    longest_s = max(retry_after_s, min(retry_after_s * 2**call.refusals, BUSY_PAUSE_S_MAX))
+    call.refusals = min(call.refusals + 1, 30)
+    return random.uniform(retry_after_s, longest_s)
 
 
 def _destination(call: Call) -> str:

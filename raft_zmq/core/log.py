@@ -90,17 +90,19 @@ class RaftLog:
             first -= 1
         return first
 
-    def snapshot_written(self, index: int, term: int, keep_from: int) -> None:
-        """A snapshot of everything up to `index` is on disk: entries below `keep_from` may go (§7)."""
+    def snapshot_written(self, index: int, term: int, keep_from: int) -> list[Entry]:
+        """A snapshot of everything up to `index` is on disk: entries below `keep_from` go (§7), and are returned."""
         self.snapshot_index, self.snapshot_term = index, term
         keep_from = min(keep_from, index + 1)
         if keep_from <= self.first_index:
-            return
+            return []
         new_start_term = self.term_at(keep_from - 1)
         assert new_start_term is not None
-        del self._entries[: keep_from - self.first_index]
+        gone = self._entries[: keep_from - self.first_index]
+        del self._entries[: len(gone)]
         self.first_index = keep_from
         self.start_term = new_start_term
+        return gone
 
     def last_index_not_above(self, index: int, term: int) -> tuple[int, int]:
         """The newest place no later than `index` whose term is at most `term`: where two logs may agree (§5.3).

@@ -22,7 +22,7 @@ from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Outbox, Role, State
 from raft_zmq.core.stored import Stored
 
-COMMITTED_ENTRIES_MAX = 4096  # in one Ready, so that a long replay does not stop the loop
+COMMITTED_ENTRIES_MAX = 256  # in one Ready, so that a long replay does not stop the loop
 
 
 class Raft:
@@ -85,6 +85,7 @@ class Raft:
             or outbox.snapshot_sends
             or outbox.reset_log_to
             or outbox.base_membership
+            or outbox.compacted
             or outbox.transfers
             or outbox.events
             or self._votes_or_term_changed()
@@ -120,6 +121,7 @@ class Raft:
             messages_after_sync=outbox.messages_after_sync,
             snapshot_sends=outbox.snapshot_sends,
             committed=state.log.entries(state.last_applied + 1, self._handing_out_to),
+            compacted=outbox.compacted,
             accepted=outbox.accepted,
             refused=outbox.refused,
             reads=outbox.reads,
@@ -236,7 +238,7 @@ class Raft:
         keep_from = state.log.trailing_from(index, state.config.trailing_entries, state.config.trailing_bytes)
         awaited = leading.snapshot_receivers_need_from(state)
         state.snapshot_bytes = total_bytes
-        state.log.snapshot_written(index, term, min(keep_from, awaited))
+        state.outbox.compacted += state.log.snapshot_written(index, term, min(keep_from, awaited))
         if state.role is Role.LEADER:
             leading.offer_newer_snapshot(state)
         configuration.forget_before(state, index)

@@ -8,7 +8,7 @@ from raft_zmq.core.config import Config
 from raft_zmq.core.events import Event
 from raft_zmq.core.log import RaftLog
 from raft_zmq.core.membership import Member, Membership
-from raft_zmq.core.messages import DiskState, EntryKind, HardState, InstallSnapshot, PeerMessage
+from raft_zmq.core.messages import DiskState, Entry, EntryKind, HardState, InstallSnapshot, PeerMessage
 from raft_zmq.core.progress import Progress
 from raft_zmq.core.ready import Accepted, Outgoing, ReadGranted, Refused, TransferDone
 from raft_zmq.core.stored import Stored
@@ -33,6 +33,7 @@ class Outbox:
         self.snapshot_chunks: list[InstallSnapshot] = []
         self.reset_log_to: tuple[int, int] | None = None
         self.base_membership: Membership | None = None
+        self.compacted: list[Entry] = []
         self.accepted: list[Accepted] = []
         self.refused: list[Refused] = []
         self.reads: list[ReadGranted] = []

@@ -16,7 +16,7 @@ from raft_zmq.core import inputs
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
 from raft_zmq.core.membership import Membership
-from raft_zmq.core.messages import DiskState, InstallSnapshot
+from raft_zmq.core.messages import DiskState, Entry, InstallSnapshot
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
@@ -47,6 +47,8 @@ from raft_zmq.wire import client_messages as wire
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.1
+FREED_AT_ONCE = 10_000  # entries that left the log; a millisecond or two
+TURN_S = 0.002  # no further round of what is ready begins after this; who has just come waits for no more
 
 
 class Node:
@@ -100,6 +102,7 @@ class Node:
         self._storage.forget_stored()
         self._clock = ClusterClock(settings.session_ttl_s)
         self._log_bytes_at_snapshot = 0
+        self._compacted: list[Entry] = []  # what is left to be freed
         self._housekeeping_due_s = now_s
         self._snapshot_callers: list[Caller] = []
         self._network = Network(settings, self._storage.identity.incarnation, self._log, self._peer_lost)
@@ -163,6 +166,8 @@ class Node:
             arrivals = self._network.wait(wait_ms)
             woke_s = self._metrics.stages.woke_s = time.monotonic()
             self._take_in(arrivals, tick_at_s)
+            if self._requests.has_turned_away:
+                self._send_answers()
             self._do_what_is_ready()
             self._send_answers()
             self._metrics.turn_s.observe(time.monotonic() - woke_s)
@@ -212,6 +217,8 @@ class Node:
         self._raft.step(time.monotonic(), item)
 
     def _do_what_is_ready(self) -> None:
+        """Round by round until nothing is ready, or the turn has been long: then the next one goes on at once."""
+        until_s = self._metrics.stages.woke_s + TURN_S
         while self._raft.has_ready():
             ready = self._raft.ready()
             self._network.to_peers(ready.messages)
@@ -226,10 +233,13 @@ class Node:
             self._tell_requests(ready, sent_s)
             self._apply(ready)
             self._raft.advance()
+            self._compacted += ready.compacted
             for event in ready.events:
                 self._react_to(event)
             for chunk in ready.snapshot_chunks:
                 self._receive_chunk(chunk)
+            if time.monotonic() > until_s:
+                return
 
     def _send_chunks(self, ready: Ready) -> None:
         for outgoing in ready.snapshot_sends:
@@ -357,6 +367,7 @@ class Node:
         self._housekeeping_due_s = now_s + HOUSEKEEPING_S
         self._network.check_connections(now_s)
         self._disk_care.look(now_s)
+        del self._compacted[-max(FREED_AT_ONCE, len(self._compacted) // 8) :]
         if self._wants_snapshot() and self._disk.may_snapshot(now_s):
             self._begin_snapshot()
         if self._state.role is Role.LEADER:

@@ -26,6 +26,7 @@ from raft_zmq.wire import client_messages as wire
 from raft_zmq.wire.commands import is_from_client
 
 RETRY_AFTER_S = 0.05
+WRITES_IN_TURN = 256  # more hardly make a sync cheaper, and everyone else would wait for them
 QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
 _BUSY_REASONS = ("busy", "transferring")
 encode = msgspec.msgpack.Encoder().encode
@@ -61,6 +62,8 @@ class Requests:
         self._admission = admission
         self._answer_here = answer_here
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
+        self._writes: deque[tuple[Caller, bytes]] = deque()  # admitted, and to be proposed in some turn
+        self._turned_away = False
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
@@ -75,20 +78,18 @@ class Requests:
         self._transfers: dict[int, Caller] = {}  # by ticket
 
     def receive(self, batches: Iterable[Batch]) -> None:
-        """Take in a turn's requests."""
-        writes: list[Caller] = []
-        commands: list[bytes] = []
+        """Take in a turn's requests, and begin with as many writes as a turn has room for."""
         reads: list[tuple[Caller, bytes]] = []
         for caller, request in self._admitted(batches):
             kind = type(request)
             if kind is wire.Write:
-                self._take_write(caller, request.command, writes, commands)  # type: ignore[union-attr]
+                self._take_write(caller, request.command)  # type: ignore[union-attr]
             elif kind is wire.Read:
                 self._take_read(caller, request.query, reads)  # type: ignore[union-attr]
             else:
                 self._work.add(caller.routing_id, (caller, request))
-        if writes:
-            self._propose(writes, commands)
+        if self._writes:
+            self._propose()
         if reads:
             ticket = self._ticket()
             self._reads[ticket] = reads
@@ -106,6 +107,8 @@ class Requests:
 
     def go_on(self) -> None:
         """Do some of the work that waits, if any does."""
+        if self._writes:
+            self._propose()
         self._work.go_on()
 
     def _admitted(self, batches: Iterable[Batch]) -> Iterator[tuple[Caller, wire.Request]]:
@@ -116,15 +119,15 @@ class Requests:
             for request in requests[:admitted]:
                 yield Caller(routing_id, request.request_id, name), request
             if admitted < len(requests):
+                self._turned_away = True
                 turned_away = requests[admitted:]
                 self._metrics.counters.busy += len(turned_away)
                 answers = self._answers.setdefault(routing_id, [])
                 answers += [wire.Busy(request.request_id, RETRY_AFTER_S) for request in turned_away]
 
-    def _take_write(self, caller: Caller, command: bytes, writes: list[Caller], commands: list[bytes]) -> None:
+    def _take_write(self, caller: Caller, command: bytes) -> None:
         if is_from_client(command):
-            writes.append(caller)
-            commands.append(command)
+            self._writes.append((caller, command))
         else:
             self.refuse(
                 caller, "invalid", "expected an encoded SessionCommand or OpenSession; see docs/wire-protocol.md"
@@ -137,7 +140,10 @@ class Requests:
             found = f"expected a query of at most {QUERY_BYTES_MAX} bytes, found {len(query)}"
             self.refuse(caller, "invalid", found)
 
-    def _propose(self, writes: list[Caller], commands: list[bytes]) -> None:
+    def _propose(self) -> None:
+        """Propose what this turn has room for: all of it shares one record and one sync."""
+        taken = [self._writes.popleft() for _ in range(min(WRITES_IN_TURN, len(self._writes)))]
+        writes, commands = [caller for caller, _ in taken], [command for _, command in taken]
         ticket = self._ticket()
         now_s = time.monotonic()
         woke_s = self._metrics.stages.woke_s
@@ -276,18 +282,27 @@ class Requests:
     def take_answers(self) -> dict[bytes, list[wire.Answer]]:
         """The answers of this turn, by connection."""
         answers, self._answers = self._answers, {}
+        self._turned_away = False
         self._work.turn_ended()
         return answers
 
     def forget(self, routing_id: bytes) -> None:
         """Nobody reads the answers there: what has not been begun is not done."""
-        for caller, _ in self._work.forget(routing_id):
+        given_up = [caller for caller, _ in self._work.forget(routing_id)]
+        given_up += [caller for caller, _ in self._writes if caller.routing_id == routing_id]
+        self._writes = deque(write for write in self._writes if write[0].routing_id != routing_id)
+        for caller in given_up:
             self._admission.ended(caller.client)
 
     @property
     def has_work(self) -> bool:
         """Whether work waits for the next turn."""
-        return bool(self._work)
+        return bool(self._writes or self._work)
+
+    @property
+    def has_turned_away(self) -> bool:
+        """Whether there are answers that say "busy" because too much is under way: they should not wait as well."""
+        return self._turned_away
 
     def levels(self) -> dict[str, int]:
         """How many requests are under way, and how many of them wait for their commit; from any thread."""

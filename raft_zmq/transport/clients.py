@@ -22,7 +22,7 @@ Batch = tuple[bytes, ClientUser, list[Request]]  # the routing id to answer to, 
 
 _FRAMES = 2  # the header and the requests
 _REQUESTS_PER_RECEIVE = 4096
-_RECEIVE_S = 0.01  # what cannot be read takes much longer than what can; heartbeats wait meanwhile
+_RECEIVE_S = 0.002  # what cannot be read takes much longer than what can; heartbeats wait meanwhile
 _ANSWERS_BYTES_MAX = 1 << 20  # in one message, if there is more than one answer: a client takes frames up to a bound
 _SORTED_BYTES_MAX = 1 << 20  # telling good requests from bad ones reads everything twice more
 _KNOWN_CONNECTIONS_MAX = 100_000

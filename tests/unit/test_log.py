@@ -105,7 +105,8 @@ def test_trailing_from(index, entries_max, bytes_max, want):
 def test_a_snapshot_lets_the_log_below_it_go(keep_from, first_index, start_term):
     """§7"""
     made = compacted()
-    made.snapshot_written(7, 3, keep_from)
+    gone = made.snapshot_written(7, 3, keep_from)
+    assert [entry.index for entry in gone] == list(range(5, first_index))
     assert (made.first_index, made.start_term, made.last_index) == (first_index, start_term, 8)
     assert (made.snapshot_index, made.snapshot_term) == (7, 3)
 

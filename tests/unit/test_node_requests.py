@@ -7,7 +7,7 @@ from raft_zmq.core import inputs
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
-from raft_zmq.node import work
+from raft_zmq.node import requests, work
 from raft_zmq.node.admission import Admission
 from raft_zmq.node.requests import QUERY_BYTES_MAX, Requests
 from raft_zmq.observability.metrics import Metrics
@@ -125,6 +125,24 @@ def test_all_writes_of_a_turn_are_one_proposal_and_all_reads_one_round(world):
     assert isinstance(read, inputs.Read)
 
 
+def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, monkeypatch):
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
+    world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
+    assert world.requests.has_work
+    world.requests.go_on()
+    world.requests.go_on()
+    assert not world.requests.has_work
+    assert [len(proposal.commands) for proposal in world.stepped] == [2, 2, 1]
+
+
+def test_writes_that_wait_are_forgotten_with_their_connection(world, monkeypatch):
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
+    world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
+    world.requests.forget(CLIENT)
+    assert not world.requests.has_work
+    assert world.requests.levels()["requests_under_way"] == 2, "those that are proposed stay under way"
+
+
 def test_what_is_no_clients_command_never_gets_into_the_log(world):
     world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, b"nonsense")])])
     (answer,) = world.answers()
@@ -134,7 +152,9 @@ def test_what_is_no_clients_command_never_gets_into_the_log(world):
 
 def test_too_many_requests_of_one_client_are_answered_busy_at_once(world):
     (ticket,) = world.ask(*(Write(number, COMMAND) for number in range(1, 10)))
+    assert world.requests.has_turned_away, "these answers do not wait for the end of the turn"
     assert [(type(answer), answer.request_id) for answer in world.answers()] == [(Busy, 7), (Busy, 8), (Busy, 9)]
+    assert not world.requests.has_turned_away
     world.requests.accepted(Accepted(ticket, first_index=1, term=1), NOW_S)
     assert world.requests.levels() == {"requests_under_way": 6, "writes_under_way": 6}
     world.requests.leadership_lost()

@@ -240,6 +240,16 @@ def test_entries_a_receiver_will_want_are_kept():
     assert [message.last_index for message in server.sent_to("n3", InstallSnapshot)] == [8], "it goes on with the old"
 
 
+def test_what_leaves_the_log_is_handed_out():
+    """§7; freeing many entries takes long, so the caller does it"""
+    server = Server(term=2, entries=log(1, 1, 2), commit_index=3, trailing_entries=0)
+    server.raft.step(server.now_s, inputs.SnapshotWritten(2, 1, 100))
+    ready = server.raft.ready()
+    assert [entry.index for entry in ready.compacted] == [1, 2]
+    server.raft.advance()
+    assert not server.raft.has_ready()
+
+
 def test_a_snapshot_of_which_nothing_has_arrived_gives_way_to_a_newer_one():
     """§7"""
     server = leader(entries=20)
