@@ -1,8 +1,8 @@
 """Four times more than the leader takes.
 
 Two processes of `client bench` write 256 bytes each with so many clients that four times more is under way than
-`requests_max` lets in (set to 1,500 here, so that two processes can overload it). They run at the lowest priority, since
-clients have machines of their own; who is told "busy" comes again, ever more rarely. Beside them a probe with a
+`requests_max` lets in (set to 1,500 here, so that two processes can overload it). They run at the lowest priority, for
+clients have machines of their own. Who is told "busy" comes again, ever more rarely. Beside them a probe with a
 connection of its own writes one thing at a time: how long the leader takes to tell it "busy". Memory is the leader's,
 before and at its most.
 """
