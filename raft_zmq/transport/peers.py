@@ -68,6 +68,7 @@ class PeerTransport:
         self._links: dict[str, PeerLink] = {}
         self._named_links = itertools.count()
         self._incarnation = incarnation
+        self._newest: tuple[PeerMessage | None, bytes] = (None, b"")
         self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
         guard_.watch(guard.PEERS, self.socket)
@@ -95,12 +96,18 @@ class PeerTransport:
         """Send the messages, in order, in as few ZeroMQ messages as can be. Never blocks; what cannot go is dropped."""
         link = self._links.get(to)
         for first in range(0, len(messages), self._messages_max):
-            frames = codec.encode_peer(messages[first : first + self._messages_max])
+            frames = [self._encoded(message) for message in messages[first : first + self._messages_max]]
             if link is not None and link.send(self._header, frames):
                 self._counters.peer_messages_sent += len(frames)
                 self._counters.peer_bytes_sent += sum(map(len, frames))
             else:
                 self._counters.peer_messages_dropped += len(frames)
+
+    def _encoded(self, message: PeerMessage) -> bytes:
+        """Its frame; what goes to several peers one after the other is encoded once."""
+        if self._newest[0] is not message:
+            self._newest = (message, codec.encode_peer([message])[0])
+        return self._newest[1]
 
     def receive(self) -> list[Delivery]:
         """The messages that have come, each sender's in the order it sent them; at most a bounded number."""

@@ -92,6 +92,21 @@ def test_large_entries_arrive_whole(keys_dir: Path, new_node: NewNode) -> None:
     assert n2.received[0][2] == append
 
 
+def test_what_goes_to_several_peers_is_encoded_once(new_node: NewNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [new_node(name, None) for name in ("n1", "n2", "n3")]
+    connect_all(*nodes)
+    encoded: list[object] = []
+    encode = codec.encode_peer
+    monkeypatch.setattr(codec, "encode_peer", lambda messages: encoded.extend(messages) or encode(messages))
+    first, second = reply(1), reply(2)
+    for message in (first, second):
+        nodes[0].transport.send("n2", [message])
+        nodes[0].transport.send("n3", [message])
+    until(lambda: all(len(node.received) == 2 for node in nodes[1:]), *nodes)
+    assert encoded == [first, second]
+    assert [[heard[2] for heard in node.received] for node in nodes[1:]] == [[first, second]] * 2
+
+
 def test_a_peer_that_is_not_there_never_blocks_send(new_node: NewNode) -> None:
     n1 = new_node("n1", None)
     n1.transport.set_members([Member("n2", f"127.0.0.1:{free_port()}")])
