@@ -10,7 +10,7 @@ The caller (node.py in a cluster, the World of a simulation) goes round in these
 5. Only now send `ready.messages_after_sync`: vote requests, votes and append replies are promises (Figure 2).
 6. Apply `ready.committed` in order, then answer the clients that wait for those entries, and the reads of
    `ready.reads` whose index is applied.
-7. `raft.advance()`: from here on the leader counts its own copy. Step a Tick no later than `ready.wake_at_s`.
+7. `raft.advance()`: from here on the leader counts its own copy. Step a Tick no later than `raft.wake_at_s()`.
 8. Write `ready.snapshot_chunks` aside. After one with `done` check, sync and rename the file, restore the state machine
    from it, and step `SnapshotInstalled` (or `SnapshotFailed`) before anything else.
 

@@ -127,7 +127,6 @@ class Raft:
             reads=outbox.reads,
             transfers=outbox.transfers,
             events=outbox.events,
-            wake_at_s=self.wake_at_s(),
         )
 
     def advance(self) -> None:

@@ -65,4 +65,3 @@ class Ready(msgspec.Struct, kw_only=True):
     reads: list[ReadGranted]
     transfers: list[TransferDone]
     events: list[Event]
-    wake_at_s: float  # the latest time of the next Tick

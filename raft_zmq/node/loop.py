@@ -85,6 +85,7 @@ class Node:
         self._machine = machine
         self._disk = DiskWatch(self._storage, settings.slow_disk_s, self._storage.segment_bytes)
         self._sync_s: float | None = None  # what the newest sync took, until the disk has been judged by it
+        self._unfinished = False  # the core had more ready when the turn had been long enough
         self._stuck = False  # a record waits for room on the disk, and with it everything that would promise something
         self._replica = Replica(machine)
         self._mailbox = Mailbox()
@@ -158,10 +159,11 @@ class Node:
         )
 
     def _turn_until_stopped(self) -> None:
+        self._do_what_is_ready()
         while not (self._stopping and self._may_stop()):
             tick_at_s = self._raft.wake_at_s()
             wake_at_s = min(tick_at_s, self._housekeeping_due_s, self._network.faults.next_release_s)
-            pressing = self._raft.has_ready() or self._requests.has_work
+            pressing = self._unfinished or self._requests.has_work
             wait_ms = 0 if pressing else max(0, int((wake_at_s - time.monotonic()) * 1000 + 0.999))
             arrivals = self._network.wait(wait_ms)
             woke_s = self._metrics.stages.woke_s = time.monotonic()
@@ -180,6 +182,7 @@ class Node:
         if not self._handover_deadline_s:
             self._handover_deadline_s = now_s + HANDOVER_S
             self._step(inputs.TransferLeadership(0, ""))
+            self._do_what_is_ready()
         return now_s >= self._handover_deadline_s or not (self._state.transfer or self._raft.has_ready())
 
     def _take_in(self, arrivals: Arrivals, tick_at_s: float) -> None:
@@ -217,8 +220,8 @@ class Node:
         self._raft.step(time.monotonic(), item)
 
     def _do_what_is_ready(self) -> None:
-        """Round by round until nothing is ready, or the turn has been long: then the next one goes on at once."""
-        until_s = self._metrics.stages.woke_s + TURN_S
+        """Round by round until nothing is ready, or this has been long: then the next turn goes on at once."""
+        until_s = time.monotonic() + TURN_S
         while self._raft.has_ready():
             ready = self._raft.ready()
             self._network.to_peers(ready.messages)
@@ -239,7 +242,9 @@ class Node:
             for chunk in ready.snapshot_chunks:
                 self._receive_chunk(chunk)
             if time.monotonic() > until_s:
+                self._unfinished = True
                 return
+        self._unfinished = False
 
     def _send_chunks(self, ready: Ready) -> None:
         for outgoing in ready.snapshot_sends:
