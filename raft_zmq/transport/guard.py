@@ -32,12 +32,15 @@ PEER_CONNECTIONS_MAX = 250
 _CHECK_S = 0.05
 _PAUSE_S = 0.005  # after events: when strangers storm the port, waking for each of them would hold up the node's loop
 _EVENT_AND_VALUE = struct.Struct("=Hi")
+_KEY_SHOWN = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)  # libzmq does not say whose
 _EVENTS = (
     zmq.EVENT_ACCEPTED
     | zmq.EVENT_CLOSED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | _KEY_SHOWN[0]
+    | _KEY_SHOWN[1]
 )
 _REASONS = {
     int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): "wrong_server_key",
@@ -162,10 +165,18 @@ class Guard:
                 event_and_value, _endpoint = monitor.recv_multipart(zmq.DONTWAIT)
                 events.append(_EVENT_AND_VALUE.unpack(event_and_value))
         ended_at = {value: at for at, (event, value) in enumerate(events) if event == zmq.EVENT_DISCONNECTED}
+        shown = 0
+        brief: dict[int, int] = {}  # those that came and went meanwhile; how many keys had been shown when they came
         for at, (event, value) in enumerate(events):
-            # One that has ended since it came cannot be looked at: by now its number may be another file's.
-            if event != zmq.EVENT_ACCEPTED or ended_at.get(value, 0) <= at:
-                self._note(port, event, value, now_s)
+            if event in _KEY_SHOWN:
+                shown += 1
+                continue
+            if event == zmq.EVENT_ACCEPTED and ended_at.get(value, 0) > at:
+                brief[value] = shown  # not to be looked at: by now its number may be another file's
+                continue
+            if event == zmq.EVENT_DISCONNECTED and brief.pop(value, -1) == shown:
+                self._failing.setdefault(port, "no_zmtp")
+            self._note(port, event, value, now_s)
 
     def _note(self, port: str, event: int, value: int, now_s: float) -> None:
         connections = self._ports[port]
