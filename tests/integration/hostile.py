@@ -241,11 +241,11 @@ def main() -> None:
         app = keys.load_client_keys(Path(own), "app")
         return talk_garbage(app.own, app.server_public, client_address, seconds, wait)
 
-    if sys.platform == "linux":  # a stranger has a machine of its own: here it gets what is left of this one
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if what == "listen":
         listen(node_id, Path(own), client_address, peer_address)
     else:
+        if sys.platform == "linux":  # a stranger has a machine of its own: here it gets what is left of this one
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         knocker = Knocker(Path(own), Path(strange), node_id, client_address, peer_address)
         for line in sys.stdin:
             print(json.dumps(act(float(line))), flush=True)
