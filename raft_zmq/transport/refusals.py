@@ -13,7 +13,7 @@ class Refusal(NamedTuple):
     port: str  # guard.PEERS or guard.CLIENTS
     who: str
     reason: str
-    address: str  # of the last one
+    address: str  # of the last one that had one: who is gone at once has none
     detail: str  # of the last one
     times: int
 
@@ -40,8 +40,8 @@ class Refusals:
             self._reported_s[key] = self._clock()
             self._report(Refusal(port, who, reason, address, detail, 1))
             return
-        before = self._waiting.get(key)
-        self._waiting[key] = Refusal(port, who, reason, address, detail, before.times + 1 if before else 1)
+        before = self._waiting.get(key, Refusal(port, who, reason, "", "", 0))
+        self._waiting[key] = before._replace(address=address or before.address, detail=detail, times=before.times + 1)
 
     def flush(self) -> None:
         """Report what has waited for an interval; call it some times a second."""

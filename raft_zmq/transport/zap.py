@@ -51,7 +51,7 @@ class ZapHandler:
         key, refusal = self._judge(request)
         if refusal:
             count(self._counters.keys_refused, refusal)
-            self._tell(request, refusal)
+            self._tell(request, refusal, key)
             verdict = [b"400", refusal.encode(), b"", b""]
         else:
             self._counters.keys_admitted += 1
@@ -60,7 +60,7 @@ class ZapHandler:
         self.socket.send_multipart([routing_id, b"", _VERSION, request_id, *verdict], zmq.DONTWAIT)
 
     def _judge(self, request: list[bytes]) -> tuple[str, str]:
-        """(the key, "") or ("", why it is refused)."""
+        """The key, and why it is refused, "" if it is not."""
         if len(request) != _CURVE_FRAMES or request[2] != _VERSION or request[7] != b"CURVE" or len(request[8]) != 32:
             return "", "no_curve_key"
         key, domain = z85.encode(request[8]).decode(), request[4]
@@ -68,16 +68,15 @@ class ZapHandler:
             return key, ""
         if domain == CLIENTS_DOMAIN.encode() and self._keys.client_of(key):
             return key, ""
-        return "", "unknown_key"
+        return key, "unknown_key"
 
-    def _tell(self, request: list[bytes], refusal: str) -> None:
+    def _tell(self, request: list[bytes], refusal: str, key: str) -> None:
         port = PEERS_DOMAIN if request[4:5] == [PEERS_DOMAIN.encode()] else CLIENTS_DOMAIN
         address = b"".join(request[5:6]).decode(errors="replace")
-        self._refusals.note(port, "", refusal, address=address.removeprefix("::ffff:"), detail=self._whose(request))
+        self._refusals.note(port, "", refusal, address=address.removeprefix("::ffff:"), detail=self._whose(key))
 
-    def _whose(self, request: list[bytes]) -> str:
+    def _whose(self, key: str) -> str:
         """For a key that belongs to somebody on the other port: whose it is."""
-        key = z85.encode(request[8]).decode() if len(request) == _CURVE_FRAMES and len(request[8]) == 32 else ""
         client, node = self._keys.client_of(key), self._keys.node_of(key)
         if client:
             return f"expected the key of a node, found that of the client {client.name}"

@@ -1,11 +1,14 @@
-"""Programs that mean no good, for a cluster that a test has started on loopback; each ends after its time.
+"""Programs that mean no good, for a cluster that a test has started on loopback.
 
-`python -m tests.integration.hostile knock|garbage KEYS STRANGE_KEYS CLIENT_ADDRESS PEER_ADDRESS SECONDS` prints how
-often it did what. KEYS has the keys that a thief might have, STRANGE_KEYS those of another cluster.
+`python -m tests.integration.hostile knock|garbage KEYS STRANGE_KEYS NODE CLIENT_ADDRESS PEER_ADDRESS` does so for as
+many seconds as each line of its input says, and prints how often it did what. KEYS has the keys that a thief might
+have, STRANGE_KEYS those of another cluster. `listen` is the ports of a node without the node, for comparison.
 """
 
+import contextlib
 import itertools
 import json
+import os
 import random
 import socket
 import sys
@@ -24,7 +27,7 @@ from raft_zmq.wire import codec
 from raft_zmq.wire.client_messages import LogRange, Read, Status, Transfer, Write
 from raft_zmq.wire.commands import OpenSession, Put, Scan, SessionCommand
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader, PeerHeader
-from tests.unit import zmtp
+from tests.unit import transport_world, zmtp
 
 CLUSTER_ID = "local"
 KNOCKS_PER_S = 1000
@@ -38,31 +41,32 @@ encode = msgspec.msgpack.encode
 class Knocker:
     """Tries to get in, in every way that must not work. `try_all` is one try of each."""
 
-    def __init__(self, own: Path, strange: Path, client_address: str, peer_address: str) -> None:
+    def __init__(self, own: Path, strange: Path, node_id: str, client_address: str, peer_address: str) -> None:
         self.context = zmq.Context()
         self._open: deque[zmq.Socket[bytes] | socket.socket] = deque()
         self._client_address = client_address
         self._peer_address = peer_address
         self._service = key_files.read_key(own / "service.public")
-        self._node = key_files.public_keys(own, "peer.n1")[0]
+        self._node = key_files.public_keys(own, f"peer.{node_id}")[0]
         self._revoked = key_files.read_pair(strange, "client.revoked")
+        self._unknown = key_files.new_pair()
         self._admin = key_files.read_pair(own, "client.app")
         self._n3 = key_files.read_pair(own, "peer.n3")
         self.tries: dict[str, Callable[[], None]] = {
-            "without a key": lambda: self._plain(client_address),
-            "without a key at the peer port": lambda: self._plain(peer_address),
-            "with a wrong key": lambda: self._ask(key_files.new_pair(), self._service),
-            "with a wrong server key": lambda: self._ask(self._admin, key_files.new_pair().public),
+            "without a key": lambda: self._raw(client_address, zmtp.GREETING),
+            "without a key at the peer port": lambda: self._raw(peer_address, zmtp.GREETING),
+            "with a wrong key": lambda: self._ask(self._unknown, self._service),
+            "with a wrong server key": lambda: self._raw(client_address, zmtp.CURVE_GREETING + zmtp.hello()),
             "with a revoked key": lambda: self._ask(self._revoked, self._service),
             "with a node's key at the client port": lambda: self._ask(self._n3, self._service),
             "with a client's key at the peer port": lambda: self._vote(self._admin, "n2"),
             "with a peer's key under another node id": lambda: self._vote(self._n3, "n2"),
         }
 
-    def _plain(self, address: str) -> None:
+    def _raw(self, address: str, said: bytes) -> None:
         host, _, port = address.rpartition(":")
         stranger = socket.create_connection((host, int(port)), timeout=5)
-        stranger.sendall(zmtp.GREETING)
+        stranger.sendall(said)
         self._keep(stranger)
 
     def _ask(self, own: KeyPair, server_public: bytes) -> None:
@@ -78,10 +82,13 @@ class Knocker:
         self._dealer(self._peer_address, own, self._node, [header, *codec.encode_peer([request])])
 
     def _dealer(self, address: str, own: KeyPair, server_public: bytes, message: list[bytes]) -> None:
-        dealer = sockets.new_socket(self.context, zmq.DEALER, 1 << 20)
+        dealer = self.context.socket(zmq.DEALER)
+        dealer.set(zmq.LINGER, 0)
+        dealer.set(zmq.RECONNECT_IVL, -1)  # libzmq would try again by itself, and uncounted
         sockets.use_curve(dealer, own, server_public)
-        sockets.connect(dealer, address)
-        dealer.send_multipart(message, zmq.DONTWAIT)
+        dealer.connect(f"tcp://{address}")
+        with contextlib.suppress(zmq.Again):  # refused already
+            dealer.send_multipart(message, zmq.DONTWAIT)
         self._keep(dealer)
 
     def _keep(self, opened: "zmq.Socket[bytes] | socket.socket") -> None:
@@ -209,23 +216,41 @@ def talk_garbage(
     return sent
 
 
+def listen(node_id: str, own: Path, client_address: str, peer_address: str) -> None:
+    """Let in and refuse as the node of that name does, until the input ends."""
+    client_port, peer_port = (int(address.rpartition(":")[2]) for address in (client_address, peer_address))
+    node = transport_world.Node(node_id, own, peer_port=peer_port, client_port=client_port, cluster_id=CLUSTER_ID)
+    node.poller.register(sys.stdin, zmq.POLLIN)
+    print(json.dumps({}), flush=True)
+    while sys.stdin.fileno() not in dict(node.poller.poll()):
+        node.turn()
+    node.close()
+
+
 def main() -> None:
     """See the module's text."""
-    what, own, strange, client_address, peer_address, seconds = sys.argv[1:]
+    what, own, strange, node_id, client_address, peer_address = sys.argv[1:]
     never = zmq.Context().socket(zmq.PULL)
 
     def wait(pause_s: float) -> object:
         return never.poll(max(1, int(pause_s * 1000)))
 
-    if what == "knock":
-        knocker = Knocker(Path(own), Path(strange), client_address, peer_address)
-        done = knock(knocker, float(seconds), wait)
-        knocker.close()
-    else:
+    def act(seconds: float) -> Counter[str]:
+        if what == "knock":
+            return knock(knocker, seconds, wait)
         app = keys.load_client_keys(Path(own), "app")
-        done = talk_garbage(app.own, app.server_public, client_address, float(seconds), wait)
+        return talk_garbage(app.own, app.server_public, client_address, seconds, wait)
+
+    if what == "listen":
+        listen(node_id, Path(own), client_address, peer_address)
+    else:
+        if sys.platform == "linux":  # a stranger has a machine of its own: here it gets what is left of this one
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        knocker = Knocker(Path(own), Path(strange), node_id, client_address, peer_address)
+        for line in sys.stdin:
+            print(json.dumps(act(float(line))), flush=True)
+        knocker.close()
     never.close()
-    print(json.dumps(done))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tests.unit.transport_world import Node, client_of, until
 
 HEADER = codec.encode_client_header(ClientHeader(1, "raft"))
 ASKING = [HEADER, codec.encode_requests([Status(1)])]
+HTTP = b"GET / HTTP/1.1\r\nHost: raft\r\n\r\n" + bytes(64)
 
 NewNode = Callable[..., Node]
 
@@ -215,7 +216,7 @@ def test_more_connections_than_the_system_allows_are_named(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (b"GET / HTTP/1.1\r\nHost: raft\r\n\r\n" + bytes(64), "no_zmtp"),
+        (HTTP, "no_zmtp"),
         (zmtp.GREETING, "no_curve"),
         (b"", "unfinished"),
     ],
@@ -249,22 +250,50 @@ def test_a_wrong_server_key_is_counted_as_that(keys_dir: Path, new_node: NewNode
     assert failures[-1][1] == "127.0.0.1"
 
 
-def test_a_thousand_refused_handshakes_leave_nothing_behind(keys_dir: Path, new_node: NewNode) -> None:
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [(zmtp.GREETING, "no_curve"), (zmtp.CURVE_GREETING + zmtp.hello(), "wrong_server_key")],
+    ids=["no encryption", "wrong server key"],
+)
+def test_a_thousand_refused_handshakes_leave_nothing_behind(
+    said: bytes, reason: str, keys_dir: Path, new_node: NewNode
+) -> None:
     node = new_node(keys_dir)
     files_before = len(list(Path("/proc/self/fd").iterdir()))
 
     def knock() -> None:
         for _ in range(1000):
             with socket.create_connection(("127.0.0.1", node.settings.client_port)) as stranger:
-                stranger.sendall(zmtp.GREETING)
+                stranger.sendall(said)
 
     knocking = threading.Thread(target=knock)
     knocking.start()
     until(lambda: not knocking.is_alive(), node)
     until(lambda: sum(node.counters.handshakes_failed.values()) == 1000, node)
+    assert set(node.counters.handshakes_failed) <= {reason, "unfinished"}
     until(lambda: node.guard.levels()["client_connections"] == 0, node)
     assert len(list(Path("/proc/self/fd").iterdir())) <= files_before + 5
     is_served(node, keys.load_client_keys(keys_dir, "app"))
+
+
+def test_a_storm_of_strangers_that_speak_no_zmtp_is_counted(keys_dir: Path, new_node: NewNode) -> None:
+    """They are gone before the guard can look at them, and libzmq tells nothing of why."""
+    node = new_node(keys_dir)
+
+    def knock() -> None:
+        for _ in range(300):
+            with plain_connections(node, 1) as (stranger,), contextlib.suppress(OSError):
+                stranger.sendall(HTTP)
+                while stranger.recv(100):
+                    pass
+
+    knocking = threading.Thread(target=knock)
+    knocking.start()
+    is_served(node, keys.load_client_keys(keys_dir, "app"))
+    until(lambda: not knocking.is_alive(), node)
+    until(lambda: node.counters.handshakes_failed.get("no_zmtp", 0) > 270, node)
+    assert set(node.counters.handshakes_failed) <= {"no_zmtp", "unfinished"}
+    assert sum(node.counters.handshakes_failed.values()) <= 300
 
 
 # Keys in the middle of a life

@@ -36,6 +36,13 @@ def test_the_first_is_told_at_once_and_the_others_as_a_count(world: World) -> No
     assert world.times() == [1, 999], "silence is not told"
 
 
+def test_an_address_once_known_is_told(world: World) -> None:
+    for address in ("10.0.0.1", "10.0.0.2", ""):
+        world.refusals.note("clients", "", "handshake_no_curve", address=address)
+    world.pass_s(60)
+    assert world.told[-1].address == "10.0.0.2"
+
+
 def test_after_a_silence_it_is_news_again(world: World) -> None:
     world.refusals.note("peers", "n2", "cluster_id")
     world.pass_s(61)

@@ -1,8 +1,16 @@
 """A ZMTP 3.1 client of our own (RFC 23, NULL mechanism), to send what libzmq never would."""
 
+import os
 import socket
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
+CURVE_GREETING = GREETING.replace(b"NULL\0", b"CURVE")
+
+
+def hello() -> bytes:
+    """The first step of a CURVE handshake (RFC 26), sealed for nobody."""
+    version, padding, nonce = b"\x01\0", bytes(72), bytes(8)
+    return frame(b"\x05HELLO" + version + padding + os.urandom(32) + nonce + os.urandom(80), command=True)
 
 
 def frame(body: bytes, *, more: bool = False, command: bool = False) -> bytes:
