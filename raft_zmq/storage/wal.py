@@ -18,6 +18,7 @@ from raft_zmq.storage.replay import Replay, Segment, segment_path
 from raft_zmq.storage.spare import SpareSegment, write_zeros
 
 _PAGE_BYTES = 4096
+_ZEROS_PAY_BYTES = 128 << 10  # with larger records a segment sees so few syncs that writing it twice costs more
 _SIZE_FIELD_BYTES = 16  # room for the field `segment_bytes` to take more bytes than reckoned with
 
 
@@ -49,9 +50,11 @@ class Wal:
         self._pending: Record | None = None
         self._failed: str | None = None
         self._descriptor = -1
+        self._records = self._records_bytes = 0  # since the present segment began, or the log was opened
         if self._segments:
             self._reopen(replay.torn)
         else:
+            self._spare.make(self.segment_bytes)
             self._begin_segment(0)
 
     @property
@@ -139,7 +142,8 @@ class Wal:
     def _prepare_next(self) -> None:
         """See to the next segment while half of this one is free, so that a full disk shows in time."""
         if self._segments[-1].used_bytes > self.segment_bytes // 2:
-            self._spare.prepare(self.segment_bytes)
+            small = self._records_bytes <= self._records * _ZEROS_PAY_BYTES
+            self._spare.prepare(self.segment_bytes, zeros=small)
 
     def _check_usable(self) -> None:
         if self._failed is not None:
@@ -155,6 +159,8 @@ class Wal:
         except OSError as error:
             raise self._fail(segment.path, error) from error
         segment.used_bytes += len(buffer)
+        self._records += 1
+        self._records_bytes += len(buffer)
         self._sequence += 1
         self._count(segment, record)
 
@@ -186,6 +192,7 @@ class Wal:
             self._failed = str(error)
             raise
         former, self._descriptor = self._descriptor, descriptor
+        self._records = self._records_bytes = 0
         segment = Segment(number, segment_path(self._directory, number), size_bytes)
         record = self._first_record(size_bytes)
         self._put(segment, record, buffer, encode(record, buffer))
