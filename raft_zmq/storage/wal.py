@@ -13,7 +13,7 @@ from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
 from raft_zmq.storage.disk import Disk, storage_error, write_all
 from raft_zmq.storage.errors import DiskFullError, Repair
-from raft_zmq.storage.record import Record, encode, seal
+from raft_zmq.storage.record import Piece, Record, encode, encode_in_pieces, seal_pieces
 from raft_zmq.storage.replay import Replay, Segment, segment_path
 from raft_zmq.storage.spare import SpareSegment, write_zeros
 
@@ -46,6 +46,7 @@ class Wal:
         self._base_membership = replay.base_membership
         self._last = replay.last
         self._buffer = bytearray()
+        self._pieces: list[Piece] = []
         self._body_bytes = 0
         self._pending: Record | None = None
         self._failed: str | None = None
@@ -92,7 +93,7 @@ class Wal:
         before = self._last[0] if reset_to is None else reset_to[0]
         assert not entries or entries[0].index <= before + 1, "a gap in the log"
         record = Record(hard_state, base_membership, reset_to, entries)
-        self._body_bytes = encode(record, self._buffer)
+        self._pieces, self._body_bytes = encode_in_pieces(record, self._buffer)
         self._pending = record
 
     def sync(self) -> None:
@@ -106,10 +107,12 @@ class Wal:
         if record is None:
             return
         segment = self._segments[-1]
-        if segment.used_bytes + len(self._buffer) > segment.size_bytes:
-            self._begin_segment(len(self._buffer))
+        record_bytes = sum(map(len, self._pieces))
+        if segment.used_bytes + record_bytes > segment.size_bytes:
+            self._begin_segment(record_bytes)
             segment = self._segments[-1]
-        self._put(segment, record, self._buffer, self._body_bytes)
+        self._put(segment, record, self._pieces, self._body_bytes)
+        self._pieces.clear()
         self._pending = None
         self._prepare_next()
 
@@ -149,18 +152,21 @@ class Wal:
         if self._failed is not None:
             raise StorageError(f"{self._segments[-1].path}: expected a log in use, found that {self._failed}. Restart.")
 
-    def _put(self, segment: Segment, record: Record, buffer: bytearray, body_bytes: int) -> None:
+    def _put(self, segment: Segment, record: Record, pieces: Sequence[Piece], body_bytes: int) -> None:
         """Write one record at the end of the segment, sync it, and only then count it."""
         term = (record.hard_state or self._hard_state).current_term
-        seal(buffer, body_bytes, segment.number, segment.used_bytes, self._sequence, term)
+        seal_pieces(pieces, body_bytes, segment.number, segment.used_bytes, self._sequence, term)
+        end = segment.used_bytes
         try:
-            write_all(self._disk, self._descriptor, buffer, segment.used_bytes)
+            for piece in pieces:
+                write_all(self._disk, self._descriptor, piece, end)
+                end += len(piece)
             self._disk.fdatasync(self._descriptor)
         except OSError as error:
             raise self._fail(segment.path, error) from error
-        segment.used_bytes += len(buffer)
         self._records += 1
-        self._records_bytes += len(buffer)
+        self._records_bytes += end - segment.used_bytes
+        segment.used_bytes = end
         self._sequence += 1
         self._count(segment, record)
 
@@ -195,7 +201,7 @@ class Wal:
         self._records = self._records_bytes = 0
         segment = Segment(number, segment_path(self._directory, number), size_bytes)
         record = self._first_record(size_bytes)
-        self._put(segment, record, buffer, encode(record, buffer))
+        self._put(segment, record, [buffer], encode(record, buffer))
         # Only now does it get its name: a segment with a name and without a sound first record is damaged.
         try:
             self._disk.rename(self._spare.path, segment.path)

@@ -44,6 +44,11 @@ def put_each(storage: Storage, entries: Iterable[Entry]) -> None:
         put(storage, entries=[each])
 
 
+def segments(directory: Path) -> list[str]:
+    """The log's files, by name."""
+    return sorted(path.name for path in directory.glob("wal-*.log"))
+
+
 def overwrite(path: Path, data: bytes | bytearray) -> None:
     """Replace the file's content without emptying it first, which some file systems answer with a sync."""
     with path.open("r+b") as file:
@@ -151,9 +156,18 @@ class TearingDisk(QuickDisk):
 
     def __init__(self) -> None:
         self.keep: Callable[[bytes, int], bytes] | None = None
+        self._whole_writes = 0
+
+    def keep_writes(self, count: int) -> None:
+        """Of the next record, let so many writes pass, and nothing of the one after them."""
+        self._whole_writes = count
+        self.keep = lambda data, offset: b""
 
     def pwrite(self, descriptor: int, data: Bytes, offset: int) -> int:
         if self.keep is None or not name_of(descriptor).startswith("wal-"):
+            return super().pwrite(descriptor, data, offset)
+        self._whole_writes -= 1
+        if self._whole_writes >= 0:
             return super().pwrite(descriptor, data, offset)
         super().pwrite(descriptor, self.keep(bytes(data), offset), offset)
         raise OSError(errno.EIO, "power cut")
