@@ -1,5 +1,6 @@
 """The log on disk: what is synced is there after a restart, in the space it may take (§5.3, §7; rules 2, 25, 28)."""
 
+import os
 import threading
 
 import pytest
@@ -18,6 +19,7 @@ from tests.unit.storage_disks import (
     TracingDisk,
     entry,
     log,
+    name_of,
     opened,
     put,
     put_each,
@@ -141,6 +143,29 @@ def test_compaction_deletes_the_segments_that_the_snapshot_covers(tmp_path):
         assert stored.entries == tuple(log(first, 300))
         assert stored.start_term == 1
         assert (stored.hard_state, stored.base_membership) == (HardState(1, "n1", 0), MEMBERS)
+
+
+def test_what_compaction_deletes_is_freed_without_waiting_for_it(tmp_path, monkeypatch):
+    """Freeing the blocks of a segment takes milliseconds, and the loop has heartbeats to send."""
+    free, close = threading.Event(), os.close
+    closing_threads: list[str] = []
+
+    def close_when_free(descriptor: int) -> None:
+        if name_of(descriptor).endswith("(deleted)"):
+            closing_threads.append(threading.current_thread().name)
+            assert free.wait(10)
+        close(descriptor)
+
+    with opened(tmp_path) as storage:
+        put_each(storage, log(1, 300))
+        take_snapshot(storage, 300)
+        before = len(segments(tmp_path))
+        monkeypatch.setattr(os, "close", close_when_free)
+        storage.compact(300)
+        assert len(segments(tmp_path)) == 1
+        free.set()
+        wait_until(lambda: len(closing_threads) == before - 1)
+        assert set(closing_threads) == {"removed-segments"}
 
 
 def test_compaction_keeps_a_segment_while_one_entry_of_it_is_needed(tmp_path):
