@@ -6,6 +6,7 @@ as bad as a damaged one. The end mark is there to tell, when a record turns out 
 (its end or one of its sectors never reached the medium) from one that was complete and was damaged later.
 """
 
+import operator
 import struct
 import zlib
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Frame(NamedTuple):
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what bad bytes make msgspec raise
+_data_of = operator.attrgetter("data")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
@@ -69,7 +71,7 @@ def encode_in_pieces(record: Record, buffer: bytearray) -> tuple[list[Piece], in
 
     The last piece, like the first, is a bytearray that `seal_pieces` can fill in.
     """
-    if not any(len(entry.data) >= APART_BYTES for entry in record.entries):
+    if max(map(len, map(_data_of, record.entries)), default=0) < APART_BYTES:
         return [buffer], encode(record, buffer)
     frame = _encoder.encode(msgspec.structs.replace(record, entries=()))
     assert frame.endswith(_NO_ENTRIES), "entries go into records that begin no segment"
