@@ -13,6 +13,7 @@ import msgspec
 from raft_zmq.cli.data_directory import check, repair
 from raft_zmq.core.errors import RaftLabError
 from raft_zmq.node import Node
+from raft_zmq.node.memory import keep_freed
 from raft_zmq.settings import Settings, load
 
 GC_THRESHOLDS = (50_000, 50, 1000)  # a full collection walks the whole log and state: keep it rare
@@ -73,6 +74,7 @@ def run(context: click.Context, /, config: Path | None, **flags: Any) -> None:
                 f"{context.invoked_subcommand} takes no settings, found --{given[0].replace('_', '-')}."
             )
         return
+    keep_freed()
     node = Node(load(flags, os.environ, config))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: node.stop(signal.Signals(number).name))

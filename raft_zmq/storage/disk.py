@@ -20,6 +20,10 @@ class Disk:
         """Write at `offset`; returns how many bytes were taken."""
         return os.pwrite(descriptor, data, offset)
 
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        """Make the file at least so long and take room for all of it; what is new in it reads as zeros."""
+        os.posix_fallocate(descriptor, 0, size_bytes)
+
     def fdatasync(self, descriptor: int) -> None:
         """Return once the file's data, and the size needed to read it, are on the medium."""
         os.fdatasync(descriptor)

@@ -6,6 +6,7 @@ as bad as a damaged one. The end mark is there to tell, when a record turns out 
 (its end or one of its sectors never reached the medium) from one that was complete and was damaged later.
 """
 
+import operator
 import struct
 import zlib
 from collections.abc import Sequence
@@ -21,9 +22,16 @@ HEADER = struct.Struct("<4sIIIQQQ")  # magic, crc32, body bytes, segment number,
 CHECKED_FROM = 8  # the checksum covers everything behind itself, up to the end of the body
 ALIGNMENT_BYTES = 8
 SECTOR_BYTES = 512  # the smallest unit that a disk writes whole
+APART_BYTES = 1 << 16  # data of an entry from this size on is written from where it is
+_BIN_32 = struct.Struct(">BI")  # how MessagePack begins bytes of 65,536 and more
+_NO_DATA = b"\xc4\x00"  # an entry's last field, empty
+_NO_ENTRIES = b"\x90\x00"  # a record's last two fields without entries: those, and `segment_bytes`
 _CRC = struct.Struct("<I")
 _END_MARK = struct.Struct("<Q")
 _END_MARK_BASE = int.from_bytes(b"!dnEtfaR", "big")
+
+
+Piece = bytes | bytearray
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -45,6 +53,7 @@ class Frame(NamedTuple):
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what bad bytes make msgspec raise
+_data_of = operator.attrgetter("data")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
 
@@ -57,14 +66,53 @@ def encode(record: Record, buffer: bytearray) -> int:
     return body_bytes
 
 
+def encode_in_pieces(record: Record, buffer: bytearray) -> tuple[list[Piece], int]:
+    """The same frame in pieces, so that large data is not copied; `buffer`, the first of them, may be all.
+
+    The last piece, like the first, is a bytearray that `seal_pieces` can fill in.
+    """
+    if max(map(len, map(_data_of, record.entries)), default=0) < APART_BYTES:
+        return [buffer], encode(record, buffer)
+    frame = _encoder.encode(msgspec.structs.replace(record, entries=()))
+    assert frame.endswith(_NO_ENTRIES), "entries go into records that begin no segment"
+    piece = buffer
+    piece[:] = bytes(HEADER.size) + frame.removesuffix(_NO_ENTRIES) + _array_header(len(record.entries))
+    pieces: list[Piece] = [piece]
+    for entry in record.entries:
+        if len(entry.data) < APART_BYTES:
+            piece += _encoder.encode(entry)
+            continue
+        piece += _encoder.encode(msgspec.structs.replace(entry, data=b"")).removesuffix(_NO_DATA)
+        piece += _BIN_32.pack(0xC6, len(entry.data))
+        piece = bytearray()
+        pieces += (entry.data, piece)
+    piece += _NO_ENTRIES[1:]
+    body_bytes = sum(map(len, pieces)) - HEADER.size
+    piece += bytes(-body_bytes % ALIGNMENT_BYTES + _END_MARK.size)
+    return pieces, body_bytes
+
+
 def seal(buffer: bytearray, body_bytes: int, segment: int, offset: int, sequence: int, term: int) -> None:
     """Fill in what binds the frame to its place: header, checksum and end mark."""
-    HEADER.pack_into(buffer, 0, MAGIC, 0, body_bytes, segment, offset, sequence, term)
-    with memoryview(buffer) as view:
-        crc = zlib.crc32(view[CHECKED_FROM : HEADER.size + body_bytes])
-    _CRC.pack_into(buffer, 4, crc)
-    mark_at = len(buffer) - _END_MARK.size
-    _END_MARK.pack_into(buffer, mark_at, _end_mark(segment, offset + mark_at))
+    seal_pieces([buffer], body_bytes, segment, offset, sequence, term)
+
+
+def seal_pieces(pieces: Sequence[Piece], body_bytes: int, segment: int, offset: int, sequence: int, term: int) -> None:
+    """Do that for a frame in pieces."""
+    first, last = pieces[0], pieces[-1]
+    assert isinstance(first, bytearray)
+    assert isinstance(last, bytearray)
+    HEADER.pack_into(first, 0, MAGIC, 0, body_bytes, segment, offset, sequence, term)
+    crc, checked_bytes, start = 0, HEADER.size + body_bytes, CHECKED_FROM
+    for piece in pieces:
+        with memoryview(piece) as view:
+            crc = zlib.crc32(view[start:checked_bytes], crc)
+        checked_bytes -= len(piece)
+        start = 0
+    _CRC.pack_into(first, 4, crc)
+    mark_at = len(last) - _END_MARK.size
+    end = offset + sum(map(len, pieces))
+    _END_MARK.pack_into(last, mark_at, _end_mark(segment, end - _END_MARK.size))
 
 
 def decode(body: memoryview) -> Record:
@@ -98,6 +146,10 @@ def has_end_mark(data: memoryview, end: int, segment: int) -> bool:
         return False
     found: int = _END_MARK.unpack_from(data, mark_at)[0]
     return found == _end_mark(segment, mark_at)
+
+
+def _array_header(count: int) -> bytes:
+    return _encoder.encode((None,) * count)[:-count]  # nil is one byte
 
 
 def _end_mark(segment: int, offset: int) -> int:

@@ -5,6 +5,7 @@ and those before it may be deleted once a snapshot covers their entries.
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
 from raft_zmq.storage.disk import Disk, storage_error, write_all
 from raft_zmq.storage.errors import DiskFullError, Repair
-from raft_zmq.storage.record import Record, encode, seal
+from raft_zmq.storage.record import Piece, Record, encode, encode_in_pieces, seal_pieces
 from raft_zmq.storage.replay import Replay, Segment, segment_path
 from raft_zmq.storage.spare import SpareSegment, write_zeros
 
 _PAGE_BYTES = 4096
+_ZEROS_PAY_BYTES = 128 << 10  # with larger records a segment sees so few syncs that writing it twice costs more
 _SIZE_FIELD_BYTES = 16  # room for the field `segment_bytes` to take more bytes than reckoned with
 
 
@@ -45,13 +47,16 @@ class Wal:
         self._base_membership = replay.base_membership
         self._last = replay.last
         self._buffer = bytearray()
+        self._pieces: list[Piece] = []
         self._body_bytes = 0
         self._pending: Record | None = None
         self._failed: str | None = None
         self._descriptor = -1
+        self._records = self._records_bytes = 0  # since the present segment began, or the log was opened
         if self._segments:
             self._reopen(replay.torn)
         else:
+            self._spare.make(self.segment_bytes)
             self._begin_segment(0)
 
     @property
@@ -89,7 +94,7 @@ class Wal:
         before = self._last[0] if reset_to is None else reset_to[0]
         assert not entries or entries[0].index <= before + 1, "a gap in the log"
         record = Record(hard_state, base_membership, reset_to, entries)
-        self._body_bytes = encode(record, self._buffer)
+        self._pieces, self._body_bytes = encode_in_pieces(record, self._buffer)
         self._pending = record
 
     def sync(self) -> None:
@@ -103,10 +108,12 @@ class Wal:
         if record is None:
             return
         segment = self._segments[-1]
-        if segment.used_bytes + len(self._buffer) > segment.size_bytes:
-            self._begin_segment(len(self._buffer))
+        record_bytes = sum(map(len, self._pieces))
+        if segment.used_bytes + record_bytes > segment.size_bytes:
+            self._begin_segment(record_bytes)
             segment = self._segments[-1]
-        self._put(segment, record, self._buffer, self._body_bytes)
+        self._put(segment, record, self._pieces, self._body_bytes)
+        self._pieces.clear()
         self._pending = None
         self._prepare_next()
 
@@ -120,13 +127,19 @@ class Wal:
         The newest segment always stays. Raises StorageError.
         """
         self._check_usable()
-        while len(self._segments) > 1 and self._segments[0].last_index < first_index_to_keep:
-            path = self._segments[0].path
-            try:
-                path.unlink()
-            except OSError as error:
-                raise storage_error(path, error) from error
-            del self._segments[0]
+        removed: list[int] = []
+        try:
+            while len(self._segments) > 1 and self._segments[0].last_index < first_index_to_keep:
+                path = self._segments[0].path
+                try:
+                    removed.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                    path.unlink()
+                except OSError as error:
+                    raise storage_error(path, error) from error
+                del self._segments[0]
+        finally:
+            if removed:
+                threading.Thread(target=_close, args=(removed,), name="removed-segments", daemon=True).start()
 
     def close(self) -> None:
         """Let go of the files. A record written but not synced is dropped."""
@@ -139,22 +152,28 @@ class Wal:
     def _prepare_next(self) -> None:
         """See to the next segment while half of this one is free, so that a full disk shows in time."""
         if self._segments[-1].used_bytes > self.segment_bytes // 2:
-            self._spare.prepare(self.segment_bytes)
+            small = self._records_bytes <= self._records * _ZEROS_PAY_BYTES
+            self._spare.prepare(self.segment_bytes, zeros=small)
 
     def _check_usable(self) -> None:
         if self._failed is not None:
             raise StorageError(f"{self._segments[-1].path}: expected a log in use, found that {self._failed}. Restart.")
 
-    def _put(self, segment: Segment, record: Record, buffer: bytearray, body_bytes: int) -> None:
+    def _put(self, segment: Segment, record: Record, pieces: Sequence[Piece], body_bytes: int) -> None:
         """Write one record at the end of the segment, sync it, and only then count it."""
         term = (record.hard_state or self._hard_state).current_term
-        seal(buffer, body_bytes, segment.number, segment.used_bytes, self._sequence, term)
+        seal_pieces(pieces, body_bytes, segment.number, segment.used_bytes, self._sequence, term)
+        end = segment.used_bytes
         try:
-            write_all(self._disk, self._descriptor, buffer, segment.used_bytes)
+            for piece in pieces:
+                write_all(self._disk, self._descriptor, piece, end)
+                end += len(piece)
             self._disk.fdatasync(self._descriptor)
         except OSError as error:
             raise self._fail(segment.path, error) from error
-        segment.used_bytes += len(buffer)
+        self._records += 1
+        self._records_bytes += end - segment.used_bytes
+        segment.used_bytes = end
         self._sequence += 1
         self._count(segment, record)
 
@@ -186,9 +205,10 @@ class Wal:
             self._failed = str(error)
             raise
         former, self._descriptor = self._descriptor, descriptor
+        self._records = self._records_bytes = 0
         segment = Segment(number, segment_path(self._directory, number), size_bytes)
         record = self._first_record(size_bytes)
-        self._put(segment, record, buffer, encode(record, buffer))
+        self._put(segment, record, [buffer], encode(record, buffer))
         # Only now does it get its name: a segment with a name and without a sound first record is damaged.
         try:
             self._disk.rename(self._spare.path, segment.path)
@@ -232,6 +252,12 @@ class Wal:
             f"{path}: expected the write to reach the disk, found: {error}. The node stops, since what it holds now is "
             "unknown; check the disk before starting it again."
         )
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    """Of files that have no name any more: this frees their blocks, which takes milliseconds for each."""
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _whole_pages(count_bytes: int) -> int:

@@ -72,6 +72,14 @@ class PowerCutDisk(Disk):
             self._may_go_off()
             return super().pwrite(descriptor, data, offset)
 
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        with self._lock:
+            file = self._file(descriptor)
+            found_bytes = os.fstat(descriptor).st_size
+            file.written.append((found_bytes, bytes(max(0, size_bytes - found_bytes))))
+            self._may_go_off()
+            super().allocate(descriptor, size_bytes)
+
     def fdatasync(self, descriptor: int) -> None:
         with self._lock:
             self._may_go_off()

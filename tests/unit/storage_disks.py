@@ -11,6 +11,7 @@ from typing import Any
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.storage.disk import Bytes, Disk
+from raft_zmq.storage.spare import SPARE_FILE
 from raft_zmq.storage.storage import Storage
 
 MEMBERS = Membership(voters=(Member("n1", "h:1", "h:2", "00"), Member("n2", "h:3", "h:4", "01")))
@@ -41,6 +42,11 @@ def put_each(storage: Storage, entries: Iterable[Entry]) -> None:
     """One record for each entry."""
     for each in entries:
         put(storage, entries=[each])
+
+
+def segments(directory: Path) -> list[str]:
+    """The log's files, by name."""
+    return sorted(path.name for path in directory.glob("wal-*.log"))
 
 
 def overwrite(path: Path, data: bytes | bytearray) -> None:
@@ -79,10 +85,47 @@ class FullDisk(QuickDisk):
         self.room_bytes = room_bytes
 
     def pwrite(self, descriptor: int, data: Bytes, offset: int) -> int:
-        growth = max(0, offset + len(data) - os.fstat(descriptor).st_size)
+        self._grow(descriptor, offset + len(data))
+        return super().pwrite(descriptor, data, offset)
+
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        self._grow(descriptor, size_bytes)
+        super().allocate(descriptor, size_bytes)
+
+    def _grow(self, descriptor: int, size_bytes: int) -> None:
+        growth = max(0, size_bytes - os.fstat(descriptor).st_size)
         if growth > self.room_bytes:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.room_bytes -= growth
+
+
+class WatchedSpare(FullDisk):
+    """Counts what happens to the spare segment before it holds a record, and can hold back its zeros."""
+
+    def __init__(self, room_bytes: int = 1 << 30) -> None:
+        super().__init__(room_bytes)
+        self.allocated = 0
+        self.zeros_written = 0
+        self.held = threading.Event()  # a slice waits
+        self._released = threading.Event()
+        self._hold_at = 1 << 60
+
+    def hold_zeros(self, after_bytes: int = 0) -> None:
+        self._hold_at = self.zeros_written + after_bytes
+
+    def release_zeros(self) -> None:
+        self._released.set()
+
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        super().allocate(descriptor, size_bytes)
+        self.allocated += 1
+
+    def pwrite(self, descriptor: int, data: Bytes, offset: int) -> int:
+        if name_of(descriptor) == SPARE_FILE and not any(data):
+            if self.zeros_written >= self._hold_at:
+                self.held.set()
+                assert self._released.wait(10)
+            self.zeros_written += len(data)
         return super().pwrite(descriptor, data, offset)
 
 
@@ -100,6 +143,10 @@ class FailingDisk(QuickDisk):
         self._check("pwrite", descriptor)
         return super().pwrite(descriptor, data, offset)
 
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        self._check("allocate", descriptor)
+        super().allocate(descriptor, size_bytes)
+
     def fdatasync(self, descriptor: int) -> None:
         self._check("fdatasync", descriptor)
 
@@ -109,9 +156,18 @@ class TearingDisk(QuickDisk):
 
     def __init__(self) -> None:
         self.keep: Callable[[bytes, int], bytes] | None = None
+        self._whole_writes = 0
+
+    def keep_writes(self, count: int) -> None:
+        """Of the next record, let so many writes pass, and nothing of the one after them."""
+        self._whole_writes = count
+        self.keep = lambda data, offset: b""
 
     def pwrite(self, descriptor: int, data: Bytes, offset: int) -> int:
         if self.keep is None or not name_of(descriptor).startswith("wal-"):
+            return super().pwrite(descriptor, data, offset)
+        self._whole_writes -= 1
+        if self._whole_writes >= 0:
             return super().pwrite(descriptor, data, offset)
         super().pwrite(descriptor, self.keep(bytes(data), offset), offset)
         raise OSError(errno.EIO, "power cut")
@@ -142,6 +198,10 @@ class TracingDisk(QuickDisk):
     def pwrite(self, descriptor: int, data: Bytes, offset: int) -> int:
         self.calls.append(("pwrite", name_of(descriptor), self.look()))
         return super().pwrite(descriptor, data, offset)
+
+    def allocate(self, descriptor: int, size_bytes: int) -> None:
+        self.calls.append(("allocate", name_of(descriptor), self.look()))
+        super().allocate(descriptor, size_bytes)
 
     def fdatasync(self, descriptor: int) -> None:
         self.calls.append(("fdatasync", name_of(descriptor), self.look()))

@@ -1,7 +1,7 @@
 """The log on disk: what is synced is there after a restart, in the space it may take (§5.3, §7; rules 2, 25, 28)."""
 
+import os
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -19,15 +19,13 @@ from tests.unit.storage_disks import (
     TracingDisk,
     entry,
     log,
+    name_of,
     opened,
     put,
     put_each,
+    segments,
     wait_until,
 )
-
-
-def segments(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.glob("wal-*.log"))
 
 
 def take_snapshot(storage: Storage, index: int, term: int = 1) -> None:
@@ -147,6 +145,29 @@ def test_compaction_deletes_the_segments_that_the_snapshot_covers(tmp_path):
         assert (stored.hard_state, stored.base_membership) == (HardState(1, "n1", 0), MEMBERS)
 
 
+def test_what_compaction_deletes_is_freed_without_waiting_for_it(tmp_path, monkeypatch):
+    """Freeing the blocks of a segment takes milliseconds, and the loop has heartbeats to send."""
+    free, close = threading.Event(), os.close
+    closing_threads: list[str] = []
+
+    def close_when_free(descriptor: int) -> None:
+        if name_of(descriptor).endswith("(deleted)"):
+            closing_threads.append(threading.current_thread().name)
+            assert free.wait(10)
+        close(descriptor)
+
+    with opened(tmp_path) as storage:
+        put_each(storage, log(1, 300))
+        take_snapshot(storage, 300)
+        before = len(segments(tmp_path))
+        monkeypatch.setattr(os, "close", close_when_free)
+        storage.compact(300)
+        assert len(segments(tmp_path)) == 1
+        free.set()
+        wait_until(lambda: len(closing_threads) == before - 1)
+        assert set(closing_threads) == {"removed-segments"}
+
+
 def test_compaction_keeps_a_segment_while_one_entry_of_it_is_needed(tmp_path):
     with opened(tmp_path) as storage:
         put_each(storage, log(1, 300))
@@ -208,7 +229,7 @@ def test_a_failed_write_or_sync_is_the_end(tmp_path, call):
         assert storage.stored.entries[:2] == tuple(log(1, 2))
 
 
-@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+@pytest.mark.parametrize("call", ["pwrite", "allocate", "fdatasync"])
 def test_a_disk_that_fails_under_the_next_segment_is_the_end_too(tmp_path, call):
     disk = FailingDisk(call, prefix="wal.spare")
     with opened(tmp_path, disk=disk) as storage:
@@ -276,7 +297,9 @@ def test_a_segment_gets_its_name_when_its_first_record_is_synced(tmp_path):
     disk = TracingDisk()
     with opened(tmp_path, disk=disk):
         in_order = [(call, name) for call, name, _ in disk.calls if call != "pwrite"]
-        assert in_order[:4] == [
+        assert in_order[:6] == [
+            ("allocate", "wal.spare"),
+            ("fdatasync", "wal.spare"),  # the room
             ("fdatasync", "wal.spare"),  # the zeros
             ("fdatasync", "wal.spare"),  # the record
             ("rename", "wal-0000000001.log"),

@@ -1,0 +1,49 @@
+"""Large entries are written to the log from where they are in memory, in the format that all entries have."""
+
+import os
+
+import pytest
+
+from raft_zmq.core.errors import StorageError
+from raft_zmq.core.messages import HardState
+from raft_zmq.storage.record import Record, encode, encode_in_pieces, seal, seal_pieces
+from tests.unit.storage_disks import MEMBERS, TearingDisk, entry, opened, put
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(65536,), (65535,), (1 << 20, 3, 70_000), (5, 65536, 65536, 5), (100_000,) * 20, (0, 70_001), (70_007, *[1] * 70)],
+)
+def test_large_data_is_written_from_where_it_is_in_the_same_bytes(tmp_path, sizes):
+    entries = [entry(index, data=os.urandom(size)) for index, size in enumerate(sizes, start=1)]
+    record = Record(HardState(1, "n1", 0), MEMBERS, None, entries)
+    whole, first = bytearray(), bytearray(b"of an earlier record")
+    seal(whole, encode(record, whole), 3, 8000, 7, 1)
+    pieces, body_bytes = encode_in_pieces(record, first)
+    seal_pieces(pieces, body_bytes, 3, 8000, 7, 1)
+    assert b"".join(pieces) == whole
+    assert all(any(piece is each.data for piece in pieces) for each in entries if len(each.data) >= 65536)
+    with opened(tmp_path) as storage:
+        put(storage, HardState(1, "n1", 0), MEMBERS, entries)
+        put(storage, entries=[entry(len(entries) + 1)])
+    with opened(tmp_path) as storage:
+        assert storage.stored.entries == (*entries, entry(len(entries) + 1))
+        assert storage.repairs == []
+
+
+@pytest.mark.parametrize("call", range(4))
+def test_a_record_in_pieces_that_ends_early_is_torn(tmp_path, call):
+    """The node is killed, or the power cut, after so many of its writes."""
+    disk = TearingDisk()
+    with opened(tmp_path, disk=disk, segment_bytes=1 << 20) as storage:
+        put(storage, entries=[entry(1)])
+        storage.write(entries=[entry(2, data=os.urandom(70_000)), entry(3), entry(4, data=os.urandom(70_001))])
+        disk.keep_writes(call)
+        with pytest.raises(StorageError):
+            storage.sync()
+    with opened(tmp_path, segment_bytes=1 << 20) as storage:
+        assert storage.stored.entries == (entry(1),)
+        assert len(storage.repairs) == (1 if call else 0)
+        put(storage, entries=[entry(2)])
+    with opened(tmp_path, segment_bytes=1 << 20) as storage:
+        assert storage.stored.entries == (entry(1), entry(2))
