@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
     """Of what takes part, etcd left out: that is known once it runs."""
     return {
         "raft-zmq": version("raft-zmq"),
-        "python": platform.python_version(),
+        "Python": f"{platform.python_version()} (built {platform.python_build()[1]}, {platform.python_compiler()})",
         "pyzmq": zmq.__version__,
         "libzmq": zmq.zmq_version(),
         "msgspec": msgspec.__version__,
