@@ -1,7 +1,10 @@
 """The few system calls that durability hangs on, in one place so that a test can make them fail, wait or lie."""
 
+import contextlib
 import errno
 import os
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from raft_zmq.core.errors import StorageError
@@ -10,6 +13,7 @@ from raft_zmq.storage.errors import DiskFullError
 Bytes = bytes | bytearray | memoryview
 
 SLICE_BYTES = 1 << 20  # written between two syncs of a big file, so that no single sync takes long
+_FREED_BYTES = 4 << 20  # at a time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -62,6 +66,34 @@ def write_durably(disk: Disk, path: Path, data: bytes) -> None:
         os.close(descriptor)
     disk.rename(aside, path)
     disk.sync_directory(path.parent)
+
+
+def unlink_held(path: Path) -> int:
+    """Remove the file's name and return a descriptor that still holds its blocks, for `free`; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        path.unlink()
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def free(descriptors: Sequence[int]) -> None:
+    """Let the blocks of files without a name go, in a thread and piece by piece.
+
+    All blocks of a large file at once are one change to the file system, for which a sync of any other file may have to
+    wait: 28 ms for 200 MB.
+    """
+    threading.Thread(target=_free, args=(descriptors,), name="free-blocks", daemon=True).start()
+
+
+def _free(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closing it frees what is left
+            for size_bytes in range(os.fstat(descriptor).st_size - _FREED_BYTES, 0, -_FREED_BYTES):
+                os.ftruncate(descriptor, size_bytes)
+        os.close(descriptor)
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -91,6 +91,11 @@ class SnapshotReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the file has been let go."""
+        return self._descriptor < 0
+
     def close(self) -> None:
         """Let go of the file; calling it twice does no harm."""
         if self._descriptor >= 0:

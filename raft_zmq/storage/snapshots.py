@@ -4,6 +4,7 @@ A snapshot is written aside in a `.tmp` file, synced, renamed, and the directory
 the older ones go. What was left aside by a crash is removed when the directory is opened.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -14,7 +15,7 @@ import msgspec
 
 from raft_zmq.core.errors import PeerError, StorageError
 from raft_zmq.core.messages import InstallSnapshot
-from raft_zmq.storage.disk import SLICE_BYTES, Disk, storage_error, write_all
+from raft_zmq.storage.disk import SLICE_BYTES, Disk, free, storage_error, unlink_held, write_all
 from raft_zmq.storage.errors import CorruptionError
 from raft_zmq.storage.snapshot_file import (
     CHUNK,
@@ -49,6 +50,8 @@ class SnapshotStore:
         self.directory = directory
         self.disk = disk
         self._publishing = threading.Lock()
+        self._opening = threading.Lock()  # no reader opens a file whose name is being removed; held for a moment only
+        self._readers: list[SnapshotReader] = []
         names = [SNAPSHOT_NAME.fullmatch(path.name) for path in directory.iterdir()]
         found = sorted((int(name[1]), int(name[2])) for name in names if name)
         self.newest = self._inspect(*found[-1]) if found else None
@@ -70,9 +73,31 @@ class SnapshotStore:
             path = snapshot_path(self.directory, meta.index, meta.term)
             self.disk.rename(aside, path)
             self.disk.sync_directory(self.directory)
-            self.newest = SnapshotInfo(meta=meta, path=path, total_bytes=total_bytes)
-            if former is not None:
-                former.path.unlink(missing_ok=True)
+            with self._opening:
+                self.newest = SnapshotInfo(meta=meta, path=path, total_bytes=total_bytes)
+                if former is not None:
+                    self._remove(former.path)
+
+    def open_newest(self, of: tuple[int, int] | None = None) -> SnapshotReader | None:
+        """A reader of the newest snapshot, if there is one and it is of that (index, term); the caller closes it.
+
+        It stays readable after a newer snapshot has replaced it.
+        """
+        with self._opening:
+            newest = self.newest
+            if newest is None or of not in (None, (newest.meta.index, newest.meta.term)):
+                return None
+            reader = SnapshotReader(newest.path)
+            self._readers = [each for each in self._readers if not each.closed]
+            self._readers.append(reader)
+            return reader
+
+    def _remove(self, path: Path) -> None:
+        if any(reader.path == path and not reader.closed for reader in self._readers):
+            path.unlink(missing_ok=True)  # its blocks are still needed, and go with the reader
+            return
+        with contextlib.suppress(FileNotFoundError):
+            free([unlink_held(path)])
 
     def _inspect(self, index: int, term: int) -> SnapshotInfo:
         path = snapshot_path(self.directory, index, term)

@@ -151,8 +151,7 @@ class Storage:
 
     def open_snapshot(self) -> SnapshotReader | None:
         """The newest snapshot, to restore the state machine from; the caller closes it. None if there is none."""
-        newest = self._snapshots.newest
-        return SnapshotReader(newest.path) if newest else None
+        return self._snapshots.open_newest()
 
     def fill_chunk(self, message: InstallSnapshot) -> InstallSnapshot | None:
         """The message with the bytes at its offset put in; None when that snapshot has given way to a newer one."""
@@ -176,12 +175,11 @@ class Storage:
         of = (index, term)
         if self._sending is not None and (self._sending.meta.index, self._sending.meta.term) == of:
             return self._sending
-        newest = self._snapshots.newest
-        if newest is None or (newest.meta.index, newest.meta.term) != of:
-            return None
-        self._close_sending()
-        self._sending = SnapshotReader(newest.path)
-        return self._sending
+        reader = self._snapshots.open_newest(of)
+        if reader is not None:
+            self._close_sending()
+            self._sending = reader
+        return reader
 
     def _close_sending(self) -> None:
         if self._sending is not None:

@@ -5,14 +5,13 @@ and those before it may be deleted once a snapshot covers their entries.
 """
 
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
-from raft_zmq.storage.disk import Disk, storage_error, write_all
+from raft_zmq.storage.disk import Disk, free, storage_error, unlink_held, write_all
 from raft_zmq.storage.errors import DiskFullError, Repair
 from raft_zmq.storage.record import Piece, Record, encode, encode_in_pieces, seal_pieces
 from raft_zmq.storage.replay import Replay, Segment, segment_path
@@ -132,14 +131,13 @@ class Wal:
             while len(self._segments) > 1 and self._segments[0].last_index < first_index_to_keep:
                 path = self._segments[0].path
                 try:
-                    removed.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                    path.unlink()
+                    removed.append(unlink_held(path))
                 except OSError as error:
                     raise storage_error(path, error) from error
                 del self._segments[0]
         finally:
             if removed:
-                threading.Thread(target=_close, args=(removed,), name="removed-segments", daemon=True).start()
+                free(removed)
 
     def close(self) -> None:
         """Let go of the files. A record written but not synced is dropped."""
@@ -252,12 +250,6 @@ class Wal:
             f"{path}: expected the write to reach the disk, found: {error}. The node stops, since what it holds now is "
             "unknown; check the disk before starting it again."
         )
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    """Of files that have no name any more: this frees their blocks, which takes milliseconds for each."""
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def _whole_pages(count_bytes: int) -> int:

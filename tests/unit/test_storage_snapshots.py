@@ -24,7 +24,18 @@ from raft_zmq.storage.snapshot_file import (
     verify,
 )
 from raft_zmq.storage.storage import Storage
-from tests.unit.storage_disks import MEMBERS, FailingDisk, FullDisk, QuickDisk, TracingDisk, log, opened, overwrite, put
+from tests.unit.storage_disks import (
+    MEMBERS,
+    FailingDisk,
+    FullDisk,
+    QuickDisk,
+    TracingDisk,
+    log,
+    opened,
+    overwrite,
+    put,
+    wait_until,
+)
 
 CHUNKS = [b"first", b"", b"\0" * 700, bytes(range(256)) * 3]
 
@@ -78,6 +89,37 @@ def test_only_the_newest_stays_and_an_open_reader_keeps_its_file(tmp_path):
         take(storage, 8)
         assert chunks_of(storage) == [b"newer"], "an older one that is finished late changes nothing"
     assert names(tmp_path) == ["LOCK", "identity.json", "snapshot-9-1.snap"]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_the_blocks_of_an_old_snapshot_go_in_pieces_unless_someone_reads_it(tmp_path, monkeypatch, is_read):
+    """All at once they hold up a sync of the log; taken from under a reader they would spoil what it sends."""
+    pieces: list[int] = []
+    truncate = os.ftruncate
+
+    def shorten(descriptor: int, size_bytes: int) -> None:
+        assert threading.current_thread().name == "free-blocks"
+        pieces.append(size_bytes)
+        truncate(descriptor, size_bytes)
+
+    monkeypatch.setattr(os, "ftruncate", shorten)
+    large = [b"x" * (5 << 20)] * 2
+    with opened(tmp_path) as storage:
+        put(storage, entries=log(1, 9))
+        take(storage, 7, chunks=large)
+        reader = storage.open_snapshot()
+        assert reader is not None
+        if not is_read:
+            reader.close()
+        take(storage, 9)
+        assert names(tmp_path) == ["LOCK", "identity.json", "snapshot-9-1.snap"]
+        if is_read:
+            assert list(reader.chunks()) == large
+            reader.close()
+            assert pieces == []
+        else:
+            wait_until(lambda: len(pieces) == 2)
+            assert pieces == sorted(pieces, reverse=True)
 
 
 def test_written_aside_synced_renamed_and_only_then_is_the_old_one_removed(tmp_path):

@@ -165,7 +165,7 @@ def test_what_compaction_deletes_is_freed_without_waiting_for_it(tmp_path, monke
         assert len(segments(tmp_path)) == 1
         free.set()
         wait_until(lambda: len(closing_threads) == before - 1)
-        assert set(closing_threads) == {"removed-segments"}
+        assert set(closing_threads) == {"free-blocks"}
 
 
 def test_compaction_keeps_a_segment_while_one_entry_of_it_is_needed(tmp_path):
