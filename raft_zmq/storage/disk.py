@@ -91,8 +91,10 @@ def free(descriptors: Sequence[int]) -> None:
 def _free(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         with contextlib.suppress(OSError):  # closing it frees what is left
-            for size_bytes in range(os.fstat(descriptor).st_size - _FREED_BYTES, 0, -_FREED_BYTES):
-                os.ftruncate(descriptor, size_bytes)
+            found = os.fstat(descriptor)
+            if found.st_nlink == 0:  # somebody's backup may be another name of it
+                for size_bytes in range(found.st_size - _FREED_BYTES, 0, -_FREED_BYTES):
+                    os.ftruncate(descriptor, size_bytes)
         os.close(descriptor)
 
 
