@@ -145,7 +145,7 @@ class Guard:
             now_s = time.monotonic()
             for _ in range(len(self._calls)):
                 self._calls.popleft()()
-            if happened:
+            if happened or self._early:
                 for monitor, port in self._monitors.items():
                     self._read_events(monitor, port, now_s)
             for port, fd, told in self._early:
