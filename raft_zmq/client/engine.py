@@ -45,7 +45,7 @@ SUSPECT_S = 0.1  # silence of a node after which the others are asked who leads
 PROBE_PAUSE_S = 0.02  # between two rounds of asking
 PROBE_S = 0.3  # how long one of these questions may take
 REOPEN_S = 1.0  # a search this long opens new connections: a service may then lead to another node
-PAUSE_S = 0.01  # before the next try, when an answer names no time; all pauses end on a beat of this length
+PAUSE_S = 0.01  # before the next try, at least; all pauses end on a beat of this length
 BUSY_PAUSE_S_MAX = 1.0  # between two tries of a request that has been told "busy" again and again
 BATCH_REQUESTS_MAX = 256  # a node works off a message in one go: others wait for no more than this
 BATCH_BYTES_MAX = 4 << 20
@@ -345,9 +345,11 @@ class Engine:
 
 def _busy_pause_s(call: Call, retry_after_s: float) -> float:
     """Twice as long after each refusal, and not for all alike: an overload passes only if fewer come again."""
-    longest_s = max(retry_after_s, min(retry_after_s * 2**call.refusals, BUSY_PAUSE_S_MAX))
+    # The time comes from the other side, and may be none at all: not a number is not greater than anything.
+    shortest_s = min(retry_after_s, call.timeout_s) if retry_after_s > PAUSE_S else PAUSE_S
+    longest_s = max(shortest_s, min(shortest_s * 2**call.refusals, BUSY_PAUSE_S_MAX))
     call.refusals = min(call.refusals + 1, 30)
-    return random.uniform(retry_after_s, longest_s)
+    return random.uniform(shortest_s, longest_s)
 
 
 def _destination(call: Call) -> str:

@@ -22,7 +22,8 @@ from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Outbox, Role, State
 from raft_zmq.core.stored import Stored
 
-COMMITTED_ENTRIES_MAX = 256  # in one Ready, so that a long replay does not stop the loop
+COMMITTED_ENTRIES = 256  # in one Ready, so that a long replay does not stop the loop …
+COMMITTED_ENTRIES_MAX = 4096  # … but more when more has gathered, so that whoever takes in a lot does not fall behind
 
 
 class Raft:
@@ -110,7 +111,7 @@ class Raft:
             outbox.messages_after_sync = outbox.messages + outbox.messages_after_sync
             outbox.messages = []
         state.written_hard_state = hard_state or state.written_hard_state
-        self._handing_out_to = min(state.commit_index, state.last_applied + COMMITTED_ENTRIES_MAX)
+        self._handing_out_to = state.last_applied + _share(state.commit_index - state.last_applied)
         return Ready(
             messages=outbox.messages,
             hard_state=hard_state,
@@ -254,6 +255,11 @@ class Raft:
         if not _same_vote(current, written):
             return current
         return current if entries and current != written else None
+
+
+def _share(waiting: int) -> int:
+    """How many of the committed entries that wait to hand out at once."""
+    return min(waiting, max(COMMITTED_ENTRIES, min(waiting // 4, COMMITTED_ENTRIES_MAX)))
 
 
 def _same_vote(one: HardState, other: HardState) -> bool:

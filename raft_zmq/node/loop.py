@@ -28,8 +28,9 @@ from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
 from raft_zmq.node.faults import Faults
 from raft_zmq.node.mailbox import Mailbox
 from raft_zmq.node.network import Arrivals, Network
-from raft_zmq.node.requests import Caller, Requests
+from raft_zmq.node.requests import Requests
 from raft_zmq.node.snapshots import Snapshots
+from raft_zmq.node.writes import Caller
 from raft_zmq.observability import events
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.observability.log import EventLog
@@ -48,7 +49,7 @@ STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.1
 FREED_AT_ONCE = 10_000  # entries that left the log; a millisecond or two
-TURN_S = 0.002  # no further round of what is ready begins after this; who has just come waits for no more
+TURN_S = 0.002  # of work, and no further round of what is ready begins: who has just come waits
 
 
 class Node:
@@ -168,8 +169,7 @@ class Node:
             arrivals = self._network.wait(wait_ms)
             woke_s = self._metrics.stages.woke_s = time.monotonic()
             self._take_in(arrivals, tick_at_s)
-            if self._requests.has_turned_away:
-                self._send_answers()
+            self._send(self._requests.take_refusals())
             self._do_what_is_ready()
             self._send_answers()
             self._metrics.turn_s.observe(time.monotonic() - woke_s)
@@ -191,7 +191,7 @@ class Node:
         What has come may have put off the tick that was due at `tick_at_s`: then the core makes nothing of it.
         """
         if arrivals.peers:
-            self._hear_peers(self._metrics.stages.woke_s)
+            self._hear_peers()
         if arrivals.clients:
             self._requests.receive(self._network.from_clients())
         else:
@@ -206,9 +206,11 @@ class Node:
         if now_s >= self._network.faults.next_release_s:
             self._network.faults.poll(now_s)
 
-    def _hear_peers(self, now_s: float) -> None:
+    def _hear_peers(self) -> None:
         pending_bytes = 0
-        for sender, incarnation, message in self._network.from_peers():
+        messages = self._network.from_peers()
+        now_s = time.monotonic()  # none of them was heard before it was sent: leases stand on that (rule 19)
+        for sender, incarnation, message in messages:
             if self._disk.state is DiskState.FILLING:
                 pending_bytes = self._disk.expect(message, pending_bytes)
                 self._disk_care.look(now_s)
@@ -220,7 +222,10 @@ class Node:
         self._raft.step(time.monotonic(), item)
 
     def _do_what_is_ready(self) -> None:
-        """Round by round until nothing is ready, or this has been long: then the next turn goes on at once."""
+        """Round by round until nothing is ready, or this has taken long: then the next turn goes on at once.
+
+        Waiting for the disk does not count: a node with a slow one would do less in each turn than comes in.
+        """
         until_s = time.monotonic() + TURN_S
         while self._raft.has_ready():
             ready = self._raft.ready()
@@ -229,6 +234,7 @@ class Node:
             self._send_chunks(ready)
             if not self._write(ready):
                 return
+            until_s += self._sync_s or 0.0
             self._network.to_peers(ready.messages_after_sync)
             self._watch_disk()
             for event in ready.events:
@@ -299,6 +305,7 @@ class Node:
                 self._requests.decline(self._network.from_clients(), str(error))
             if arrivals.other:
                 self._mailbox.run_waiting()
+            self._send(self._requests.take_refusals())
             self._send_answers()
             if (now_s := time.monotonic()) < retry_at_s:
                 continue
@@ -457,10 +464,13 @@ class Node:
         if not waiting:
             return
         begun_s = time.monotonic()
-        for routing_id, answers in waiting.items():
+        self._send(waiting)
+        self._metrics.stages.answer_s.observe(time.monotonic() - begun_s)
+
+    def _send(self, answers_by_client: dict[bytes, list[wire.Answer]]) -> None:
+        for routing_id, answers in answers_by_client.items():
             if not self._network.to_client(routing_id, answers):
                 self._requests.forget(routing_id)
-        self._metrics.stages.answer_s.observe(time.monotonic() - begun_s)
 
     def status(self) -> wire.NodeStatus:
         """The node's state; only for the loop's own thread."""

@@ -102,12 +102,15 @@ class Network:
         return self._clients.receive()
 
     def to_peers(self, messages: Iterable[tuple[str, PeerMessage]]) -> None:
-        """Send each peer its messages, in order."""
+        """Send each peer its messages, in order; those that get the very same ones share their encoding."""
         by_peer: dict[str, list[PeerMessage]] = {}
         for to, message in messages:
             by_peer.setdefault(to, []).append(message)
+        alike: dict[tuple[int, ...], list[str]] = {}
         for to, batch in by_peer.items():
-            self.faults.send(to, batch)
+            alike.setdefault(tuple(map(id, batch)), []).append(to)
+        for peers in alike.values():
+            self.faults.send_all(peers, by_peer[peers[0]])
 
     def to_client(self, routing_id: bytes, answers: list[Answer]) -> bool:
         """Send a client its answers; False when some of them could not go."""

@@ -1,8 +1,9 @@
 """Between clients and the core: requests become inputs, and what the core decides becomes answers.
 
-All writes that came in during one turn of the loop are one proposal, and all reads one round of confirmation. Answers
-gather here until the end of the turn, so that each client gets one message. Too many requests at once are answered
-busy (admission.py), and what may take long is done a little at a time (work.py).
+The writes that came in during one turn of the loop are one proposal (or, when there are many, go into those of several
+turns: writes.py), and all reads one round of confirmation. Answers gather here until the end of the turn, so that each
+client gets one message. Too many requests at once are answered busy (admission.py), and what may take long is done a
+little at a time (work.py).
 """
 
 import time
@@ -19,6 +20,7 @@ from raft_zmq.core.ready import Accepted, ReadGranted, Refused, TransferDone
 from raft_zmq.core.state import State
 from raft_zmq.node.admission import Admission
 from raft_zmq.node.work import Work
+from raft_zmq.node.writes import Caller, Waiting, WriteQueue
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.clients import Batch
@@ -26,18 +28,9 @@ from raft_zmq.wire import client_messages as wire
 from raft_zmq.wire.commands import is_from_client
 
 RETRY_AFTER_S = 0.05
-WRITES_IN_TURN = 256  # more hardly make a sync cheaper, and everyone else would wait for them
 QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
 _BUSY_REASONS = ("busy", "transferring")
 encode = msgspec.msgpack.Encoder().encode
-
-
-class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who waits for an answer: a connection, the client's number for the request, and the client's name."""
-
-    routing_id: bytes
-    request_id: int
-    client: str
 
 
 class Requests:
@@ -62,10 +55,10 @@ class Requests:
         self._admission = admission
         self._answer_here = answer_here
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
-        self._writes: deque[tuple[Caller, bytes]] = deque()  # admitted, and to be proposed in some turn
-        self._turned_away = False
+        self._writes = WriteQueue(state.config.uncommitted_bytes_max)
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
+        self._refusals: dict[bytes, list[wire.Answer]] = {}  # of what is too much; they do not wait as well
         self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
         self._begun_s: dict[int, tuple[float, float]] = {}  # by ticket: when the proposal came in, and was made
         # Of each accepted proposal: its last index, when it came in, and when it was on its way to the followers.
@@ -103,6 +96,8 @@ class Requests:
                 self._work.add(caller.routing_id, (caller, request))
             else:
                 self.refuse(caller, "disk_full", message)
+        for caller in self._writes.take_all():
+            self.refuse(caller, "disk_full", message)
         self._work.go_on()
 
     def go_on(self) -> None:
@@ -119,19 +114,21 @@ class Requests:
             for request in requests[:admitted]:
                 yield Caller(routing_id, request.request_id, name), request
             if admitted < len(requests):
-                self._turned_away = True
-                turned_away = requests[admitted:]
-                self._metrics.counters.busy += len(turned_away)
-                answers = self._answers.setdefault(routing_id, [])
-                answers += [wire.Busy(request.request_id, RETRY_AFTER_S) for request in turned_away]
+                self._turn_away(routing_id, *(request.request_id for request in requests[admitted:]))
+
+    def _turn_away(self, routing_id: bytes, *request_ids: int) -> None:
+        self._metrics.counters.busy += len(request_ids)
+        refusals = self._refusals.setdefault(routing_id, [])
+        refusals += [wire.Busy(request_id, RETRY_AFTER_S) for request_id in request_ids]
 
     def _take_write(self, caller: Caller, command: bytes) -> None:
-        if is_from_client(command):
-            self._writes.append((caller, command))
-        else:
+        if not is_from_client(command):
             self.refuse(
                 caller, "invalid", "expected an encoded SessionCommand or OpenSession; see docs/wire-protocol.md"
             )
+        elif not self._writes.add(Waiting(caller, command, self._metrics.stages.woke_s)):
+            self._admission.ended(caller.client)
+            self._turn_away(caller.routing_id, caller.request_id)
 
     def _take_read(self, caller: Caller, query: bytes, reads: list[tuple[Caller, bytes]]) -> None:
         if len(query) <= QUERY_BYTES_MAX:
@@ -142,15 +139,14 @@ class Requests:
 
     def _propose(self) -> None:
         """Propose what this turn has room for: all of it shares one record and one sync."""
-        taken = [self._writes.popleft() for _ in range(min(WRITES_IN_TURN, len(self._writes)))]
-        writes, commands = [caller for caller, _ in taken], [command for _, command in taken]
+        writes = self._writes.take()
         ticket = self._ticket()
         now_s = time.monotonic()
-        woke_s = self._metrics.stages.woke_s
-        self._metrics.stages.queue_s.observe(now_s - woke_s)
-        self._proposals[ticket] = writes
-        self._begun_s[ticket] = (woke_s, now_s)
-        self._step(inputs.Propose(ticket, commands))
+        came_s = writes[0].came_s
+        self._metrics.stages.queue_s.observe(now_s - came_s)
+        self._proposals[ticket] = [write.caller for write in writes]
+        self._begun_s[ticket] = (came_s, now_s)
+        self._step(inputs.Propose(ticket, [write.command for write in writes]))
 
     def propose_internally(self, command: bytes) -> None:
         """Put the leader's own command through the log; nobody waits for its outcome."""
@@ -197,6 +193,8 @@ class Requests:
         """The core has left no trace of the request: say where to go, when to come again, or why not."""
         self._begun_s.pop(refused.ticket, None)
         callers = [*self._proposals.pop(refused.ticket, ())]
+        if callers:
+            callers += self._writes.take_all()  # what holds for a proposal holds for those that wait behind it
         callers += [caller for caller, _ in self._reads.pop(refused.ticket, ())]
         callers += [
             waiting.pop(refused.ticket) for waiting in (self._changes, self._transfers) if refused.ticket in waiting
@@ -279,30 +277,26 @@ class Requests:
         self._admission.ended(caller.client)
         self._answers.setdefault(caller.routing_id, []).append(answer)
 
+    def take_refusals(self) -> dict[bytes, list[wire.Answer]]:
+        """The answers "busy" to what was too much to let in, by connection: to be sent before anything else is done."""
+        refusals, self._refusals = self._refusals, {}
+        return refusals
+
     def take_answers(self) -> dict[bytes, list[wire.Answer]]:
         """The answers of this turn, by connection."""
         answers, self._answers = self._answers, {}
-        self._turned_away = False
         self._work.turn_ended()
         return answers
 
     def forget(self, routing_id: bytes) -> None:
         """Nobody reads the answers there: what has not been begun is not done."""
-        given_up = [caller for caller, _ in self._work.forget(routing_id)]
-        given_up += [caller for caller, _ in self._writes if caller.routing_id == routing_id]
-        self._writes = deque(write for write in self._writes if write[0].routing_id != routing_id)
-        for caller in given_up:
+        for caller in (*(caller for caller, _ in self._work.forget(routing_id)), *self._writes.forget(routing_id)):
             self._admission.ended(caller.client)
 
     @property
     def has_work(self) -> bool:
         """Whether work waits for the next turn."""
         return bool(self._writes or self._work)
-
-    @property
-    def has_turned_away(self) -> bool:
-        """Whether there are answers that say "busy" because too much is under way: they should not wait as well."""
-        return self._turned_away
 
     def levels(self) -> dict[str, int]:
         """How many requests are under way, and how many of them wait for their commit; from any thread."""

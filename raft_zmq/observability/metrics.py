@@ -87,7 +87,7 @@ class Stages:
 
     def __init__(self, sync_s: Histogram, commit_s: Histogram) -> None:
         self.woke_s = 0.0  # when the present turn of the loop began
-        self.queue_s = Histogram()  # from the loop's waking up until the core has the commands
+        self.queue_s = Histogram()  # from the beginning of the turn the oldest came in until the core has the commands
         self.append_s = Histogram()  # until they are in the log in memory and on their way to the followers
         self.sync_s = sync_s
         self.replicate_s = Histogram()  # from there until the leader knows that a majority has them

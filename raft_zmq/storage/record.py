@@ -69,7 +69,7 @@ def encode(record: Record, buffer: bytearray) -> int:
 def encode_in_pieces(record: Record, buffer: bytearray) -> tuple[list[Piece], int]:
     """The same frame in pieces, so that large data is not copied; `buffer`, the first of them, may be all.
 
-    The last piece, like the first, is a bytearray that `seal_pieces` can fill in.
+    The last piece, like the first, is a bytearray that `seal` can fill in.
     """
     if max(map(len, map(_data_of, record.entries)), default=0) < APART_BYTES:
         return [buffer], encode(record, buffer)
@@ -92,13 +92,8 @@ def encode_in_pieces(record: Record, buffer: bytearray) -> tuple[list[Piece], in
     return pieces, body_bytes
 
 
-def seal(buffer: bytearray, body_bytes: int, segment: int, offset: int, sequence: int, term: int) -> None:
+def seal(pieces: Sequence[Piece], body_bytes: int, segment: int, offset: int, sequence: int, term: int) -> None:
     """Fill in what binds the frame to its place: header, checksum and end mark."""
-    seal_pieces([buffer], body_bytes, segment, offset, sequence, term)
-
-
-def seal_pieces(pieces: Sequence[Piece], body_bytes: int, segment: int, offset: int, sequence: int, term: int) -> None:
-    """Do that for a frame in pieces."""
     first, last = pieces[0], pieces[-1]
     assert isinstance(first, bytearray)
     assert isinstance(last, bytearray)

@@ -11,9 +11,9 @@ from pathlib import Path
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
-from raft_zmq.storage.disk import Disk, free, storage_error, unlink_held, write_all
+from raft_zmq.storage.disk import Disk, free, storage_error, unlink_held, write_pieces
 from raft_zmq.storage.errors import DiskFullError, Repair
-from raft_zmq.storage.record import Piece, Record, encode, encode_in_pieces, seal_pieces
+from raft_zmq.storage.record import Piece, Record, encode, encode_in_pieces, seal
 from raft_zmq.storage.replay import Replay, Segment, segment_path
 from raft_zmq.storage.spare import SpareSegment, write_zeros
 
@@ -160,12 +160,10 @@ class Wal:
     def _put(self, segment: Segment, record: Record, pieces: Sequence[Piece], body_bytes: int) -> None:
         """Write one record at the end of the segment, sync it, and only then count it."""
         term = (record.hard_state or self._hard_state).current_term
-        seal_pieces(pieces, body_bytes, segment.number, segment.used_bytes, self._sequence, term)
-        end = segment.used_bytes
+        seal(pieces, body_bytes, segment.number, segment.used_bytes, self._sequence, term)
+        end = segment.used_bytes + sum(map(len, pieces))
         try:
-            for piece in pieces:
-                write_all(self._disk, self._descriptor, piece, end)
-                end += len(piece)
+            write_pieces(self._disk, self._descriptor, pieces, segment.used_bytes)
             self._disk.fdatasync(self._descriptor)
         except OSError as error:
             raise self._fail(segment.path, error) from error

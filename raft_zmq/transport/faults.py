@@ -74,6 +74,14 @@ class FaultShim:
             if passing:
                 self._transport.send(to, passing)
 
+    def send_all(self, peers: Sequence[str], messages: Sequence[PeerMessage]) -> None:
+        """Send the same to several peers, as far as the faults towards each let it through."""
+        if not self._faults:
+            self._transport.send_all(peers, messages)
+            return
+        for peer in peers:
+            self.send(peer, messages)
+
     def receive(self) -> list[Delivery]:
         """Receive what a partition lets through; see PeerTransport.receive."""
         received = self._transport.receive()

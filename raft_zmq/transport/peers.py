@@ -68,7 +68,6 @@ class PeerTransport:
         self._links: dict[str, PeerLink] = {}
         self._named_links = itertools.count()
         self._incarnation = incarnation
-        self._newest: tuple[PeerMessage | None, bytes] = (None, b"")
         self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
         guard_.watch(guard.PEERS, self.socket)
@@ -94,20 +93,22 @@ class PeerTransport:
 
     def send(self, to: str, messages: Sequence[PeerMessage]) -> None:
         """Send the messages, in order, in as few ZeroMQ messages as can be. Never blocks; what cannot go is dropped."""
-        link = self._links.get(to)
-        for first in range(0, len(messages), self._messages_max):
-            frames = [self._encoded(message) for message in messages[first : first + self._messages_max]]
-            if link is not None and link.send(self._header, frames):
-                self._counters.peer_messages_sent += len(frames)
-                self._counters.peer_bytes_sent += sum(map(len, frames))
-            else:
-                self._counters.peer_messages_dropped += len(frames)
+        self.send_all((to,), messages)
 
-    def _encoded(self, message: PeerMessage) -> bytes:
-        """Its frame; what goes to several peers one after the other is encoded once."""
-        if self._newest[0] is not message:
-            self._newest = (message, codec.encode_peer([message])[0])
-        return self._newest[1]
+    def send_all(self, peers: Sequence[str], messages: Sequence[PeerMessage]) -> None:
+        """The same to several peers, encoded once."""
+        for first in range(0, len(messages), self._messages_max):
+            frames = codec.encode_peer(messages[first : first + self._messages_max])
+            for peer in peers:
+                self._send_frames(peer, frames)
+
+    def _send_frames(self, to: str, frames: list[bytes]) -> None:
+        link = self._links.get(to)
+        if link is not None and link.send(self._header, frames):
+            self._counters.peer_messages_sent += len(frames)
+            self._counters.peer_bytes_sent += sum(map(len, frames))
+        else:
+            self._counters.peer_messages_dropped += len(frames)
 
     def receive(self) -> list[Delivery]:
         """The messages that have come, each sender's in the order it sent them; at most a bounded number."""

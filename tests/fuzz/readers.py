@@ -124,7 +124,7 @@ def segments_of(data: bytes) -> list[bytes]:
         segment = segments[-1]
         frame = bytearray(record.HEADER.size) + body
         frame += bytes(record.frame_end(0, len(body)) - len(frame))
-        record.seal(frame, len(body), len(segments), len(segment), sequence, 1)
+        record.seal([frame], len(body), len(segments), len(segment), sequence, 1)
         segment += frame
     for segment in segments:
         segment += bytes(-len(segment) % SEGMENT_BYTES)

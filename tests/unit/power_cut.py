@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from raft_zmq.storage.disk import Bytes, Disk
@@ -71,6 +72,9 @@ class PowerCutDisk(Disk):
             file.written.append((offset, bytes(data)))
             self._may_go_off()
             return super().pwrite(descriptor, data, offset)
+
+    def pwritev(self, descriptor: int, pieces: Sequence[Bytes], offset: int) -> int:
+        return self.pwrite(descriptor, b"".join(pieces), offset)
 
     def allocate(self, descriptor: int, size_bytes: int) -> None:
         with self._lock:

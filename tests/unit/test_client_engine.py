@@ -105,18 +105,27 @@ def test_busy_is_tried_again_after_the_time_it_names(nodes):
     assert len(a.received(Read)) == 3
 
 
-def test_who_is_told_busy_again_and_again_comes_ever_more_rarely(nodes):
+@pytest.mark.parametrize("retry_after_s", [0.01, 0.0, -1.0, float("nan")])
+def test_who_is_told_busy_again_and_again_comes_ever_more_rarely(nodes, retry_after_s):
     a, _, _ = nodes
     leader = Leader(a)
     relieved_at = time.monotonic() + 1.0
     a.answer = lambda request: (
-        Busy(request.request_id, 0.01)
+        Busy(request.request_id, retry_after_s)
         if isinstance(request, Read) and time.monotonic() < relieved_at
         else leader(request)
     )
     with RaftClient(config(a)) as client:
         assert client.get(b"k") is None
     assert 2 <= len(a.received(Read)) < 30, "a hundred would come if each pause were 10 ms"
+
+
+def test_a_pause_without_an_end_ends_with_the_request(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    a.answer = lambda request: Busy(request.request_id, float("inf")) if isinstance(request, Read) else leader(request)
+    with RaftClient(config(a)) as client, pytest.raises(NotDoneError):
+        client.get(b"k", timeout_s=0.3)
 
 
 def test_a_lost_connection_moves_its_requests_to_the_next_leader(nodes):

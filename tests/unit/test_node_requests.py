@@ -7,9 +7,9 @@ from raft_zmq.core import inputs
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
-from raft_zmq.node import requests, work
+from raft_zmq.node import work, writes
 from raft_zmq.node.admission import Admission
-from raft_zmq.node.requests import QUERY_BYTES_MAX, Requests
+from raft_zmq.node.requests import QUERY_BYTES_MAX, RETRY_AFTER_S, Requests
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.keys import ANONYMOUS
@@ -126,7 +126,7 @@ def test_all_writes_of_a_turn_are_one_proposal_and_all_reads_one_round(world):
 
 
 def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, monkeypatch):
-    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
+    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
     assert world.requests.has_work
     world.requests.go_on()
@@ -136,11 +136,36 @@ def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, 
 
 
 def test_writes_that_wait_are_forgotten_with_their_connection(world, monkeypatch):
-    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
+    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
     world.requests.forget(CLIENT)
     assert not world.requests.has_work
     assert world.requests.levels()["requests_under_way"] == 2, "those that are proposed stay under way"
+
+
+def test_what_is_refused_is_refused_to_those_that_wait_behind_it_too(world, monkeypatch):
+    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
+    world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
+    (proposal,) = world.stepped
+    world.requests.refused(Refused(proposal.ticket, "not_leader"))
+    assert world.answers() == [Redirect(number, "", "") for number in range(1, 6)]
+    assert not world.requests.has_work
+
+
+def test_a_full_disk_is_told_to_those_that_wait_too(world, monkeypatch):
+    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
+    world.ask(*(Write(number, COMMAND) for number in range(1, 4)))
+    world.requests.decline([(CLIENT, ANONYMOUS, [Write(4, COMMAND)])], "no room")
+    assert [(answer.request_id, answer.kind) for answer in world.answers()] == [(4, "disk_full"), (3, "disk_full")]
+
+
+def test_waiting_writes_have_a_bound_in_bytes(world):
+    large = msgspec.msgpack.encode(OpenSession(bytes(world.state.config.uncommitted_bytes_max // 2)))
+    world.ask(*(Write(number, large) for number in (1, 2, 3)))
+    assert world.requests.take_refusals() == {CLIENT: [Busy(2, RETRY_AFTER_S), Busy(3, RETRY_AFTER_S)]}
+    (proposal,) = world.stepped
+    assert proposal.commands == [large]
+    assert world.requests.levels()["requests_under_way"] == 1
 
 
 def test_what_is_no_clients_command_never_gets_into_the_log(world):
@@ -152,9 +177,8 @@ def test_what_is_no_clients_command_never_gets_into_the_log(world):
 
 def test_too_many_requests_of_one_client_are_answered_busy_at_once(world):
     (ticket,) = world.ask(*(Write(number, COMMAND) for number in range(1, 10)))
-    assert world.requests.has_turned_away, "these answers do not wait for the end of the turn"
-    assert [(type(answer), answer.request_id) for answer in world.answers()] == [(Busy, 7), (Busy, 8), (Busy, 9)]
-    assert not world.requests.has_turned_away
+    assert world.requests.take_refusals() == {CLIENT: [Busy(number, RETRY_AFTER_S) for number in (7, 8, 9)]}
+    assert world.answers() == []
     world.requests.accepted(Accepted(ticket, first_index=1, term=1), NOW_S)
     assert world.requests.levels() == {"requests_under_way": 6, "writes_under_way": 6}
     world.requests.leadership_lost()

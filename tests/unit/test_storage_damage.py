@@ -222,7 +222,7 @@ def test_flipped_bytes_over_several_segments(tmp_path):
 def resealed(data: bytes, offset: int, segment: int, sequence: int, record: Record) -> bytes:
     """The segment with a record put in at that offset which is sound by itself."""
     frame = bytearray()
-    seal(frame, encode(record, frame), segment, offset, sequence, term=1)
+    seal([frame], encode(record, frame), segment, offset, sequence, term=1)
     return data[:offset] + frame + data[offset + len(frame) :]
 
 

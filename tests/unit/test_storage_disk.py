@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from raft_zmq.storage import disk
-from tests.integration.waiting import wait_until
+from tests.unit.storage_disks import wait_until
 
 SIZE_BYTES = 3 * (4 << 20) + 5
 
@@ -26,7 +26,7 @@ def test_a_removed_file_is_freed_piece_by_piece(tmp_path: Path, monkeypatch) -> 
     descriptor = disk.unlink_held(path)
     assert not path.exists()
     disk.free([descriptor])
-    wait_until(lambda: is_closed(descriptor), "the file to be let go")
+    wait_until(lambda: is_closed(descriptor))
     assert sizes == [2 * (4 << 20) + 5, (4 << 20) + 5, 5]
 
 
@@ -36,5 +36,5 @@ def test_another_name_of_the_file_keeps_its_bytes(tmp_path: Path) -> None:
     backup.hardlink_to(path)
     descriptor = disk.unlink_held(path)
     disk.free([descriptor])
-    wait_until(lambda: is_closed(descriptor), "the file to be let go")
+    wait_until(lambda: is_closed(descriptor))
     assert backup.stat().st_size == SIZE_BYTES

@@ -104,7 +104,7 @@ class History:
     def append(self, first: int | None = None) -> tuple[Callable[[], None], list[Model]]:
         first = first or self.model.last + 1
         term = self.model.hard_state.current_term
-        sizes = [self.rng.choice([0, 30, 700, 3000]) for _ in range(self.rng.randrange(1, 4))]
+        sizes = [self.rng.choice([0, 30, 700, 3000, 70_000]) for _ in range(self.rng.randrange(1, 4))]
         entries = [entry(first + n, term, self.rng.randbytes(size)) for n, size in enumerate(sizes)]
         return lambda: self.put(entries=entries), [self.model.with_entries(first, entries)]
 

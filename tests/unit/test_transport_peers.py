@@ -98,13 +98,11 @@ def test_what_goes_to_several_peers_is_encoded_once(new_node: NewNode, monkeypat
     encoded: list[object] = []
     encode = codec.encode_peer
     monkeypatch.setattr(codec, "encode_peer", lambda messages: encoded.extend(messages) or encode(messages))
-    first, second = reply(1), reply(2)
-    for message in (first, second):
-        nodes[0].transport.send("n2", [message])
-        nodes[0].transport.send("n3", [message])
+    messages = [reply(1), reply(2)]
+    nodes[0].transport.send_all(["n2", "n3"], messages)
     until(lambda: all(len(node.received) == 2 for node in nodes[1:]), *nodes)
-    assert encoded == [first, second]
-    assert [[heard[2] for heard in node.received] for node in nodes[1:]] == [[first, second]] * 2
+    assert encoded == messages
+    assert [[heard[2] for heard in node.received] for node in nodes[1:]] == [messages] * 2
 
 
 def test_a_peer_that_is_not_there_never_blocks_send(new_node: NewNode) -> None:
