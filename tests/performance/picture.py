@@ -9,7 +9,7 @@ import jinja2
 SIDES = ("ours", "etcd")
 PANELS = (("write", "Writes, synced on a majority"), ("read", "Linearizable reads"))
 WIDTH, HEIGHT = 460, 360
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 52
+LEFT, RIGHT, TOP, BOTTOM = 64, 32, 40, 52
 
 
 class Point(NamedTuple):
