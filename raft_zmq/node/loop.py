@@ -15,12 +15,10 @@ import msgspec
 from raft_zmq.core import inputs
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
-from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import DiskState, Entry, InstallSnapshot
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
-from raft_zmq.core.stored import Stored
 from raft_zmq.node import status
 from raft_zmq.node.admission import Admission
 from raft_zmq.node.disk_care import DiskCare
@@ -35,7 +33,7 @@ from raft_zmq.observability import events
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.observability.log import EventLog
 from raft_zmq.observability.metrics import Metrics
-from raft_zmq.settings import Settings
+from raft_zmq.settings import Settings, with_first_members
 from raft_zmq.state_machine.clock import ClusterClock
 from raft_zmq.state_machine.interface import StateMachine
 from raft_zmq.state_machine.kv import KeyValueStore
@@ -97,7 +95,7 @@ class Node:
         self._snapshots.restore()
         now_s = time.monotonic()
         config = settings.core_config(self._storage.identity.incarnation)
-        stored = _with_first_members(self._storage.stored, settings)
+        stored = with_first_members(self._storage.stored, settings)
         self._raft = Raft(config, stored, random.Random().uniform, now_s)
         self._state = self._raft.state
         self._disk_care = DiskCare(self._disk, self._storage, self._raft, self._log)
@@ -495,11 +493,3 @@ class Node:
 
     def _peer_lost(self, peer: str) -> None:
         self._step(inputs.ReportUnreachable(peer))
-
-
-def _with_first_members(stored: Stored, settings: Settings) -> Stored:
-    """A disk that has never seen a cluster starts with the members that the settings name."""
-    blank = not stored.base_membership.voters and not stored.snapshot_index and not stored.entries
-    if not blank or settings.join:
-        return stored
-    return msgspec.structs.replace(stored, base_membership=Membership(voters=settings.first_members()))

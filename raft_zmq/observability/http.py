@@ -1,5 +1,6 @@
 """The HTTP port of a node, for people and probes: /livez /readyz /metrics /status."""
 
+import contextlib
 import socket
 import sys
 import threading
@@ -15,8 +16,9 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from raft_zmq.core.errors import SettingsError
 from raft_zmq.wire.client_messages import NodeStatus
 
-REQUESTS_MAX: Final = 32  # at once; one more waits for none of them and is turned away
+REQUESTS_MAX: Final = 32  # at once
 REQUEST_TIMEOUT_S: Final = 5.0  # for a client that sends or reads too slowly
+ROOM_S: Final = 0.1  # how long a new request waits for the one that has to make room
 _STOP_POLL_S: Final = 0.1
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -130,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page at the path."""
+        self.server.has_come(self.connection)
         code, content_type, body = self.server.pages.reply(self.path)
         self.send_response(code)
         self.send_header("Content-Type", content_type)
@@ -149,6 +152,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, bind_host: str, http_port: int, pages: _Pages) -> None:
         self.pages = pages
         self._free = threading.BoundedSemaphore(REQUESTS_MAX)
+        self._coming: dict[Request, None] = {}  # requests that have not come in whole, the oldest first
         self.address_family = socket.AF_INET6 if ":" in bind_host else socket.AF_INET
         super().__init__(("" if bind_host == "*" else bind_host, http_port), _Handler)
 
@@ -157,17 +161,32 @@ class _Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
 
     def process_request(self, request: Request, client_address: object) -> None:
-        """Give the request a thread, or end it at once when too many are under way."""
-        if self._free.acquire(blocking=False):
+        """Give the request a thread; of too many, the oldest that is still coming in has to go, else the new one."""
+        if self._free.acquire(blocking=False) or (self._end_oldest_coming() and self._free.acquire(timeout=ROOM_S)):
+            self._coming[request] = None
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
+
+    def has_come(self, request: Request) -> None:
+        """It has come in whole: it is answered, and not ended for another."""
+        self._coming.pop(request, None)
+
+    def _end_oldest_coming(self) -> bool:
+        oldest = next(iter(self._coming), None)
+        if not isinstance(oldest, socket.socket):
+            return False
+        self.has_come(oldest)
+        with contextlib.suppress(OSError):
+            oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+        return True
 
     def process_request_thread(self, request: Request, client_address: object) -> None:
         """The whole life of a request's thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.has_come(request)
             self._free.release()
 
     def handle_error(self, request: Request, client_address: object) -> None:

@@ -4,6 +4,7 @@ All of it follows from the log alone, so every node has the same sessions after 
 in the code for the same reason: a setting could differ between nodes.
 """
 
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
@@ -60,8 +61,11 @@ class Sessions:
         if session is None:
             if len(self._by_id) >= SESSIONS_MAX:
                 return f"open session: expected fewer than {SESSIONS_MAX} live sessions; try again when some have ended"
-            session = Session(session_id=index, nonce=nonce, last_used_ms=self.cluster_time_ms)
-            self._by_id[index] = self._by_nonce[nonce] = session
+            session_id = id_of(nonce, index)
+            if session_id in self._by_id:
+                return "open session: expected an id of its own, found another's; try again"
+            session = Session(session_id=session_id, nonce=nonce, last_used_ms=self.cluster_time_ms)
+            self._by_id[session_id] = self._by_nonce[nonce] = session
         session.last_used_ms = self.cluster_time_ms
         return session.session_id
 
@@ -87,3 +91,13 @@ class Sessions:
     def frozen(self) -> list[Session]:
         """Copies of all live sessions, oldest first."""
         return [session.frozen() for session in self._by_id.values()]
+
+
+def id_of(nonce: bytes, index: int) -> int:
+    """The id of the session that the entry at `index` opens: 63 bits, the same on every node.
+
+    Whoever knows an id can use up the session's numbers, so nobody may guess it: a client's nonce is random and is seen
+    by no other client.
+    """
+    digest = hashlib.blake2b(nonce, digest_size=8, salt=index.to_bytes(8, "big")).digest()
+    return int.from_bytes(digest, "big") % (2**63 - 1) + 1

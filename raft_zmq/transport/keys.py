@@ -131,12 +131,17 @@ def load_node_keys(folder: Path, node_id: str, own_folder: Path | None = None) -
     `own_folder` is where the node's own secret lies, if not in `folder`.
     """
     peer_keys = {name: key_files.public_keys(folder, f"peer.{name}") for name in peer_names(folder)}
+    peer_owners = _owners(folder, ((key.decode(), peer) for peer, keys in peer_keys.items() for key in keys))
+    client_owners = _client_owners(folder)
+    services = ((key.decode(), "the service") for key in key_files.public_keys(folder, "service"))
+    clients = ((key, f"the client {user.name}") for key, user in client_owners.items())
+    _owners(folder, (*peer_owners.items(), *clients, *services))  # the ports tell who may come in by the key alone
     return NodeKeys(
         service=key_files.read_pair(folder, "service"),
         own=key_files.read_pair(folder, f"peer.{node_id}", own_folder),
         peer_keys=peer_keys,
-        peer_owners=_owners(folder, ((key.decode(), peer) for peer, keys in peer_keys.items() for key in keys)),
-        client_owners=_client_owners(folder),
+        peer_owners=peer_owners,
+        client_owners=client_owners,
     )
 
 

@@ -110,7 +110,7 @@ class Busy(_Answer, frozen=True, gc=False):
 
 
 class Refused(_Answer, frozen=True, gc=False):
-    """Not done, no trace left, and asking again will not help: what was expected, what was found, what to do.
+    """Not done, and no trace left of that sending: what was expected, what was found, what to do.
 
     `kind`: invalid, session_expired, not_allowed, disk_full, change_in_progress or not_ready.
     """
@@ -129,7 +129,7 @@ Answer = Done | Redirect | Busy | Refused | Unknown
 
 
 class LogEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One entry of a node's log, without its data; equal logs have equal checksums (xxh3_64 of the data)."""
+    """One entry of a node's log, without its data; equal logs have equal checksums (8 bytes of BLAKE2b)."""
 
     index: int
     term: int

@@ -81,7 +81,7 @@ Query = Get | Scan
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What an operation or a query gave: its output, or an error text when it could not be done (and did nothing)."""
+    """What an operation or a query gave: its output, or an error text: it could not be done, or was long ago."""
 
     output: bytes | bool | int | list[tuple[bytes, bytes]] | None = None
     error: str | None = None
@@ -101,7 +101,7 @@ class SessionCommand(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=Fal
 
 
 class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False, forbid_unknown_fields=True):
-    """Start a session; its id is the index of the entry. `nonce` makes a repeated opening recognisable in a log."""
+    """Start a session. `nonce`, which is random, makes a repeated opening recognisable and the id hard to guess."""
 
     nonce: bytes
 

@@ -8,6 +8,7 @@ from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.state_machine.interface import StateMachine
 from raft_zmq.state_machine.replica import Replica
+from raft_zmq.state_machine.sessions import id_of
 from raft_zmq.wire.commands import OpenSession, SessionCommand
 
 encode, decode = msgspec.msgpack.encode, msgspec.msgpack.decode
@@ -80,8 +81,9 @@ def test_a_snapshot_brings_the_locks_back(locks):
 def test_behind_sessions_a_command_sent_again_does_not_take_the_lock_again():
     machine: StateMachine = LockService()
     replica = Replica(machine)
-    acquire = SessionCommand(1, 1, 0, encode(Acquire("door", "ann", now_ms=0, lease_ms=100)))
-    release = SessionCommand(1, 2, 0, encode(Release("door", "ann", now_ms=10)))
+    session_id = id_of(b"ann", 1)
+    acquire = SessionCommand(session_id, 1, 0, encode(Acquire("door", "ann", now_ms=0, lease_ms=100)))
+    release = SessionCommand(session_id, 2, 0, encode(Release("door", "ann", now_ms=10)))
     commands = [OpenSession(b"ann"), acquire, release, acquire]
     entries = [Entry(index, 1, EntryKind.COMMAND, encode(command)) for index, command in enumerate(commands, start=1)]
     assert [decode(outcome) for outcome in replica.apply(entries)[1:]] == ["ann", None, "ann"]

@@ -170,6 +170,23 @@ def test_one_key_for_two_clients_is_refused(folder: Path) -> None:
         keys.load_node_keys(folder, "raft-0")
 
 
+@pytest.mark.parametrize(
+    ("stem", "found"), [("peer.raft-1", "the same key for raft-1 and the client app"), ("service", "the client app")]
+)
+def test_one_key_for_owners_of_two_kinds_is_refused(folder: Path, stem: str, found: str) -> None:
+    records = yaml.safe_load((folder / "clients.yaml").read_text())
+    records["app"]["public_key"] = (folder / f"{stem}.public").read_text().strip()
+    (folder / "clients.yaml").write_text(yaml.safe_dump(records))
+    with pytest.raises(SettingsError, match=found):
+        keys.load_node_keys(folder, "raft-0")
+
+
+def test_the_services_key_for_a_node_is_refused(folder: Path) -> None:
+    (folder / "peer.raft-1.public").write_bytes((folder / "service.public").read_bytes())
+    with pytest.raises(SettingsError, match="the same key for raft-1 and the service"):
+        keys.load_node_keys(folder, "raft-0")
+
+
 @pytest.mark.parametrize("setting", ["server_public_key", "client_public_key", "client_secret_key"])
 def test_a_wrong_key_in_a_clients_settings_is_named(setting: str, folder: Path) -> None:
     good = keys.load_client_keys(folder, "app")

@@ -126,6 +126,20 @@ def test_requests_and_vanishing_clients_leave_no_noise(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_request_that_trickles_in_is_ended(monkeypatch):
+    """Strangers that keep all requests open must not keep a probe from its answer, or the node would be restarted."""
+    monkeypatch.setattr(observed_http, "REQUESTS_MAX", 2)
+    with serving() as port:
+        trickling = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(2)]
+        for client in trickling:
+            client.sendall(b"GET /livez HTTP/1.0\r\nX: ")
+        for _ in range(3):
+            assert get(port, "/livez")[0] == 200
+        assert trickling[0].recv(100) == b"", "the oldest made room"
+        for client in trickling:
+            client.close()
+
+
 def test_too_many_requests_at_once_are_turned_away(monkeypatch):
     monkeypatch.setattr(observed_http, "REQUESTS_MAX", 2)
     arrived, release = threading.Semaphore(0), threading.Event()

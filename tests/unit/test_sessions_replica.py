@@ -12,6 +12,7 @@ from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.state_machine import sessions
 from raft_zmq.state_machine.kv import KeyValueStore
 from raft_zmq.state_machine.replica import CHUNK_BYTES, SESSION_EXPIRED, Replica, chain
+from raft_zmq.state_machine.sessions import id_of
 from raft_zmq.wire.commands import AdvanceClock, Append, Command, Get, Increment, OpenSession, Outcome, SessionCommand
 
 encode = msgspec.msgpack.encode
@@ -53,21 +54,39 @@ def log() -> Log:
     return Log()
 
 
-def test_a_session_is_named_by_the_index_of_its_entry(log):
-    log.add(b"", EntryKind.NOOP)
-    assert log.open(b"one") == 2
-    assert log.open(b"two") == 3
+def test_a_sessions_id_cannot_be_guessed(log):
+    """It depends on the nonce, which other clients do not know, and on the entry's place; equal logs give equal ids."""
+    other = Log()
+    other.add(b"", EntryKind.NOOP)
+    ids = [log.open(b"one"), log.open(b"two"), other.open(b"one")]
+    assert len(set(ids)) == 3
+    assert all(2**40 < session_id < 2**63 for session_id in ids), "small ones could be tried one after the other"
+    again = Log()
+    assert [again.open(b"one"), again.open(b"two")] == ids[:2]
+
+
+def test_a_command_under_a_guessed_id_does_nothing(log):
+    session_id = log.open()
+    for guess in (1, 2, session_id - 1, session_id + 1):
+        assert log.increment(guess, 1) == SESSION_EXPIRED
+    assert decode(log.increment(session_id, 1)).output == 1
+
+
+def test_two_sessions_never_share_an_id(log, monkeypatch):
+    monkeypatch.setattr(sessions, "id_of", lambda nonce, index: 7)
+    assert log.open(b"one") == 7
+    assert "another's" in decode(log.add(OpenSession(b"two"))).error
 
 
 def test_an_opening_that_was_sent_twice_gives_one_session(log):
-    assert log.open(b"one") == log.open(b"one") == 1
+    assert log.open(b"one") == log.open(b"one")
     assert log.replica.sessions == 1
 
 
 def test_a_nonce_of_an_ended_session_opens_a_new_one(log):
-    log.open(b"one")
+    first = log.open(b"one")
     log.tick(5000)
-    assert log.open(b"one") == 3
+    assert log.open(b"one") != first
 
 
 @pytest.mark.parametrize("nonce", [b"", b"n" * 65])
@@ -206,15 +225,15 @@ def test_a_digest_depends_on_everything_in_an_entry():
 
 def test_an_ended_session_in_the_middle_of_a_batch_leaves_nothing_behind():
     log = Log()
-    log.open(b"a")
-    log.increment(1, 1)
+    session_id = log.open(b"a")
+    log.increment(session_id, 1)
     log.tick(10_000)
-    log.increment(1, 2)
-    log.open(b"a")
+    log.increment(session_id, 2)
+    again = log.open(b"a")
     whole = Replica(KeyValueStore())
     results = whole.apply(log.entries)
     assert results[3] == SESSION_EXPIRED
-    assert decode(results[4]).output == 5
+    assert decode(results[4]).output == again
     assert contents(whole) == contents(log.replica)
 
 
@@ -222,11 +241,12 @@ def contents(replica: Replica) -> list[bytes]:
     return list(replica.snapshot())
 
 
-# Sessions 1 and 2 are opened first; 3 may come up later, 9 never is one. Few numbers, so that they meet often.
+# The first two are opened first, the third may come next, none has the id 9. Few numbers, so that they meet often.
+SESSION_IDS = [id_of(b"1", 1), id_of(b"2", 2), id_of(b"3", 3), 9]
 COMMANDS = st.one_of(
     st.builds(
         SessionCommand,
-        session_id=st.sampled_from([1, 2, 3, 9]),
+        session_id=st.sampled_from(SESSION_IDS),
         number=st.integers(1, 6),
         acknowledged=st.integers(0, 6),
         operation=st.sampled_from([encode(Increment(b"n", 1)), encode(Append(b"log", b"x")), b"\xff"]),
@@ -266,8 +286,9 @@ class SessionModel:
                 if one["nonce"] == command.nonce:
                     one["used"] = self.time
                     return name
-            self.live[entry.index] = {"nonce": command.nonce, "used": self.time, "done": {}, "acknowledged": 0}
-            return entry.index
+            session_id = id_of(command.nonce, entry.index)
+            self.live[session_id] = {"nonce": command.nonce, "used": self.time, "done": {}, "acknowledged": 0}
+            return session_id
         return self.once(command)
 
     def once(self, command: SessionCommand) -> object:

@@ -13,7 +13,19 @@ from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.transport.keys import ClientUser, Role
 from raft_zmq.transport.monitor import Change
 from raft_zmq.wire import codec
-from raft_zmq.wire.client_messages import Done, InjectFault, LogRange, Read, Redirect, Refused, Status, Transfer, Write
+from raft_zmq.wire.client_messages import (
+    ChangeMembers,
+    Done,
+    InjectFault,
+    LogRange,
+    Read,
+    Redirect,
+    Refused,
+    Status,
+    TakeSnapshot,
+    Transfer,
+    Write,
+)
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader
 from tests.unit.transport_world import Node, client_of, free_port, until
 
@@ -177,13 +189,16 @@ def test_a_restarted_node_is_reached_by_the_same_connection(keys_dir: Path) -> N
 
 # Roles
 
+READS = [Read(1, b""), Status(2), LogRange(3, 1)]
+ADMINISTRATION = [Transfer(5), InjectFault(6, "drop"), ChangeMembers(7, remove=("n1",)), TakeSnapshot(8)]
+
 
 @pytest.mark.parametrize(
     ("name", "allowed", "refused"),
     [
-        ("viewer", [Read(1, b""), Status(2), LogRange(3, 1)], [Write(4, b""), Transfer(5), InjectFault(6, "drop")]),
-        ("app", [Read(1, b""), Status(2), Write(4, b"")], [Transfer(5), InjectFault(6, "drop")]),
-        ("root", [Read(1, b""), Write(4, b""), Transfer(5), InjectFault(6, "drop")], []),
+        ("viewer", READS, [Write(4, b""), *ADMINISTRATION]),
+        ("app", [*READS, Write(4, b"")], ADMINISTRATION),
+        ("root", [*READS, Write(4, b""), *ADMINISTRATION], []),
     ],
 )
 def test_a_role_allows_what_it_says(

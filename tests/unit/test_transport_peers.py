@@ -353,7 +353,7 @@ def test_a_key_taken_off_the_ring_loses_its_live_connection(keys_dir: Path, new_
     assert not n1.received
     assert n1.counters.peer_messages_refused == {"revoked_key": 1}
     until(lambda: not n2.connected_to("n1"), n1, n2)
-    assert n1.counters.connections_cut == {"revoked_key": 1}
+    assert n1.counters.connections_cut["revoked_key"] == 1
 
 
 def test_a_clients_key_is_refused_at_the_peer_port(keys_dir: Path, new_node: NewNode) -> None:
