@@ -37,6 +37,7 @@ SECONDS = float(os.environ.get("RAFT_HOSTILE_S", "5"))
 WINDOWS = 5
 WINDOW_S = min(max(1.25, SECONDS / 4), 5.0)
 SAMPLE_S = 0.02
+STANDSTILL_MS = 100.0  # less than half of the shortest default election timeout
 ROOT = Path(__file__).parents[2]
 
 # A turn of the loop that took a second would be an election here; a busy machine alone does not make one.
@@ -209,7 +210,8 @@ def test_a_thousand_strangers_a_second_do_no_harm(cluster: RunningCluster) -> No
     """Strangers have machines of their own, but here they share one with the nodes and the client.
 
     What that costs is seen while the same strangers knock elsewhere on it, at ports that lead nowhere. Windows of each
-    kind take turns; what is compared is the median of their p99s.
+    kind take turns, and the medians of their p99s are printed: how far they lie apart is the machine's. What would be
+    harm on any machine is a loop that stands still.
     """
     leader = cluster.leader()
     elsewhere = [f"{local.HOST}:{free_port()}" for _ in range(2)]
@@ -238,7 +240,7 @@ def test_a_thousand_strangers_a_second_do_no_harm(cluster: RunningCluster) -> No
         assert client.get(b"stolen") is None
     assert per_s > hostile.KNOCKS_PER_S / 5, "all there are, except on a machine that others keep busy to the full"
     usual = max(alone, others)
-    assert here <= max(1.5 * usual, usual + 2.0), (alone_ms, elsewhere_ms, here_ms)
+    assert here <= usual + STANDSTILL_MS, (alone_ms, elsewhere_ms, here_ms)
     assert cluster.status(leader)["term"] < hostile.HIGH_TERM
     found = metrics(cluster, leader)
     refused = sum(
