@@ -173,7 +173,7 @@ class _Server(ThreadingHTTPServer):
         self._coming.pop(request, None)
 
     def _end_oldest_coming(self) -> bool:
-        oldest = next(iter(self._coming), None)
+        oldest = next(iter(self._coming.copy()), None)  # a copy: their threads take themselves off meanwhile
         if not isinstance(oldest, socket.socket):
             return False
         self.has_come(oldest)
