@@ -167,7 +167,6 @@ class Node:
             arrivals = self._network.wait(wait_ms)
             woke_s = self._metrics.stages.woke_s = time.monotonic()
             self._take_in(arrivals, tick_at_s)
-            self._send(self._requests.take_refusals())
             self._do_what_is_ready()
             self._send_answers()
             self._metrics.turn_s.observe(time.monotonic() - woke_s)
@@ -191,9 +190,8 @@ class Node:
         if arrivals.peers:
             self._hear_peers()
         if arrivals.clients:
-            self._requests.receive(self._network.from_clients())
-        else:
-            self._requests.go_on()
+            self._hear_clients()
+        self._requests.go_on()
         if arrivals.other:
             self._mailbox.run_waiting()
         now_s = time.monotonic()
@@ -216,6 +214,11 @@ class Node:
                 continue  # as if lost on the way: the leader sends it again
             self._raft.step(now_s, inputs.Received(sender, incarnation, message))
 
+    def _hear_clients(self) -> None:
+        """Let in what there is room for, and tell "busy" whoever is too many before anything else is done."""
+        self._requests.receive(self._network.from_clients())
+        self._send(self._requests.take_refusals())
+
     def _step(self, item: inputs.Input) -> None:
         self._raft.step(time.monotonic(), item)
 
@@ -235,6 +238,8 @@ class Node:
             until_s += self._sync_s or 0.0
             self._network.to_peers(ready.messages_after_sync)
             self._watch_disk()
+            if ready.entries and self._network.clients_wait():  # a sync takes long: who is too many has waited enough
+                self._hear_clients()
             for event in ready.events:
                 self._log.emit(event)  # synced by now, and told before what is applied because of it
             self._tell_requests(ready, sent_s)

@@ -97,6 +97,10 @@ class Network:
         """What the other nodes have sent."""
         return self.faults.receive()
 
+    def clients_wait(self) -> bool:
+        """Whether clients have asked something that has not been read."""
+        return sockets.is_readable(self._clients.socket)
+
     def from_clients(self) -> list[Batch]:
         """What clients have asked."""
         return self._clients.receive()

@@ -28,6 +28,7 @@ from raft_zmq.wire import client_messages as wire
 from raft_zmq.wire.commands import is_from_client
 
 RETRY_AFTER_S = 0.05
+TURNED_AWAY_S = 0.2  # much has to be worked off first, and each one who comes too early costs time
 QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
 _BUSY_REASONS = ("busy", "transferring")
 encode = msgspec.msgpack.Encoder().encode
@@ -59,6 +60,7 @@ class Requests:
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._refusals: dict[bytes, list[wire.Answer]] = {}  # of what is too much; they do not wait as well
+        self._new_reads: list[tuple[Caller, bytes]] = []  # let in, and not yet begun
         self._proposals: dict[int, list[Caller]] = {}  # by ticket, until accepted or refused
         self._begun_s: dict[int, tuple[float, float]] = {}  # by ticket: when the proposal came in, and was made
         # Of each accepted proposal: its last index, when it came in, and when it was on its way to the followers.
@@ -71,23 +73,15 @@ class Requests:
         self._transfers: dict[int, Caller] = {}  # by ticket
 
     def receive(self, batches: Iterable[Batch]) -> None:
-        """Take in a turn's requests, and begin with as many writes as a turn has room for."""
-        reads: list[tuple[Caller, bytes]] = []
+        """Let in what there is room for; the rest is among the refusals now. `go_on` begins with what was let in."""
         for caller, request in self._admitted(batches):
             kind = type(request)
             if kind is wire.Write:
                 self._take_write(caller, request.command)  # type: ignore[union-attr]
             elif kind is wire.Read:
-                self._take_read(caller, request.query, reads)  # type: ignore[union-attr]
+                self._take_read(caller, request.query)  # type: ignore[union-attr]
             else:
                 self._work.add(caller.routing_id, (caller, request))
-        if self._writes:
-            self._propose()
-        if reads:
-            ticket = self._ticket()
-            self._reads[ticket] = reads
-            self._step(inputs.Read(ticket))
-        self._work.go_on()
 
     def decline(self, batches: Iterable[Batch], message: str) -> None:
         """Refuse a turn's requests for want of room on the disk, except those that only ask about this very node."""
@@ -101,9 +95,13 @@ class Requests:
         self._work.go_on()
 
     def go_on(self) -> None:
-        """Do some of the work that waits, if any does."""
+        """Begin with what was let in, as many writes as a turn has room for, and do some of the work that waits."""
         if self._writes:
             self._propose()
+        if self._new_reads:
+            ticket = self._ticket()
+            self._reads[ticket], self._new_reads = self._new_reads, []
+            self._step(inputs.Read(ticket))
         self._work.go_on()
 
     def _admitted(self, batches: Iterable[Batch]) -> Iterator[tuple[Caller, wire.Request]]:
@@ -119,7 +117,7 @@ class Requests:
     def _turn_away(self, routing_id: bytes, *request_ids: int) -> None:
         self._metrics.counters.busy += len(request_ids)
         refusals = self._refusals.setdefault(routing_id, [])
-        refusals += [wire.Busy(request_id, RETRY_AFTER_S) for request_id in request_ids]
+        refusals += [wire.Busy(request_id, TURNED_AWAY_S) for request_id in request_ids]
 
     def _take_write(self, caller: Caller, command: bytes) -> None:
         if not is_from_client(command):
@@ -130,9 +128,9 @@ class Requests:
             self._admission.ended(caller.client)
             self._turn_away(caller.routing_id, caller.request_id)
 
-    def _take_read(self, caller: Caller, query: bytes, reads: list[tuple[Caller, bytes]]) -> None:
+    def _take_read(self, caller: Caller, query: bytes) -> None:
         if len(query) <= QUERY_BYTES_MAX:
-            reads.append((caller, query))
+            self._new_reads.append((caller, query))
         else:
             found = f"expected a query of at most {QUERY_BYTES_MAX} bytes, found {len(query)}"
             self.refuse(caller, "invalid", found)
@@ -296,7 +294,7 @@ class Requests:
     @property
     def has_work(self) -> bool:
         """Whether work waits for the next turn."""
-        return bool(self._writes or self._work)
+        return bool(self._writes or self._new_reads or self._work)
 
     def levels(self) -> dict[str, int]:
         """How many requests are under way, and how many of them wait for their commit; from any thread."""

@@ -9,7 +9,7 @@ from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
 from raft_zmq.node import work, writes
 from raft_zmq.node.admission import Admission
-from raft_zmq.node.requests import QUERY_BYTES_MAX, RETRY_AFTER_S, Requests
+from raft_zmq.node.requests import QUERY_BYTES_MAX, RETRY_AFTER_S, TURNED_AWAY_S, Requests
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.keys import ANONYMOUS
@@ -47,6 +47,7 @@ class World:
 
     def ask(self, *requests):
         self.requests.receive([(CLIENT, ANONYMOUS, list(requests))])
+        self.requests.go_on()
         return [item.ticket for item in self.stepped[-2:]]
 
     def answers(self):
@@ -125,6 +126,17 @@ def test_all_writes_of_a_turn_are_one_proposal_and_all_reads_one_round(world):
     assert isinstance(read, inputs.Read)
 
 
+def test_what_is_let_in_in_the_middle_of_a_turn_begins_with_the_next(world):
+    """the core is asked nothing while the loop does what it has ready"""
+    world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, COMMAND), Read(2, b"a"), Status(3)])])
+    assert (world.stepped, world.asked_here) == ([], [])
+    assert world.requests.has_work
+    world.requests.go_on()
+    assert [type(item) for item in world.stepped] == [inputs.Propose, inputs.Read]
+    assert world.asked_here == [Status(3)]
+    assert not world.requests.has_work
+
+
 def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, monkeypatch):
     monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
@@ -162,7 +174,7 @@ def test_a_full_disk_is_told_to_those_that_wait_too(world, monkeypatch):
 def test_waiting_writes_have_a_bound_in_bytes(world):
     large = msgspec.msgpack.encode(OpenSession(bytes(world.state.config.uncommitted_bytes_max // 2)))
     world.ask(*(Write(number, large) for number in (1, 2, 3)))
-    assert world.requests.take_refusals() == {CLIENT: [Busy(2, RETRY_AFTER_S), Busy(3, RETRY_AFTER_S)]}
+    assert world.requests.take_refusals() == {CLIENT: [Busy(2, TURNED_AWAY_S), Busy(3, TURNED_AWAY_S)]}
     (proposal,) = world.stepped
     assert proposal.commands == [large]
     assert world.requests.levels()["requests_under_way"] == 1
@@ -177,7 +189,7 @@ def test_what_is_no_clients_command_never_gets_into_the_log(world):
 
 def test_too_many_requests_of_one_client_are_answered_busy_at_once(world):
     (ticket,) = world.ask(*(Write(number, COMMAND) for number in range(1, 10)))
-    assert world.requests.take_refusals() == {CLIENT: [Busy(number, RETRY_AFTER_S) for number in (7, 8, 9)]}
+    assert world.requests.take_refusals() == {CLIENT: [Busy(number, TURNED_AWAY_S) for number in (7, 8, 9)]}
     assert world.answers() == []
     world.requests.accepted(Accepted(ticket, first_index=1, term=1), NOW_S)
     assert world.requests.levels() == {"requests_under_way": 6, "writes_under_way": 6}
@@ -192,7 +204,7 @@ def test_every_way_to_an_answer_makes_room_again(world):
         write, read = world.ask(Write(1, COMMAND), Read(2, b"key"), Write(3, b"nonsense"), Read(4, bytes(20_000)))
         world.requests.refused(Refused(write, "busy"))
         world.requests.read_granted(ReadGranted(read, read_index=0), last_applied=0)
-        world.requests.receive([(CLIENT, ANONYMOUS, [Status(5)])])
+        world.ask(Status(5))
         assert len(world.answers()) == 5
     world.requests.decline([(CLIENT, ANONYMOUS, [Write(1, COMMAND), Status(2)])], "no room")
     assert len(world.answers()) == 2
