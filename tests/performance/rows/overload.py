@@ -2,17 +2,19 @@
 
 Two processes of `client bench` write 256 bytes each with so many clients that four times more is under way than
 `requests_max` lets in (set to 1,500 here, so that two processes can overload it). They run at the lowest priority, for
-clients have machines of their own. Who is told "busy" comes again, ever more rarely. Beside them a probe with a
-connection of its own writes one thing at a time: how long the leader takes to tell it "busy". Memory is the leader's,
-before and at its most.
+clients have machines of their own. Who is told "busy" comes again, ever more rarely. Beside them eight probes, each
+with a connection of its own, write one thing at a time: how long the leader takes to tell them "busy". Memory is the
+leader's, before and at its most.
 """
 
 import contextlib
 import itertools
 import os
+import random
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import zmq
 
@@ -35,6 +37,8 @@ REQUESTS_MAX = 1_500
 SIZE = 256
 OVERLOAD = 4
 PROCESSES = 2
+PROBES = 8
+REST_S_MAX = 0.02  # of a probe between an answer and its next write; they are not to come all at once
 PATIENCE_MS = 10_000
 
 
@@ -48,10 +52,9 @@ def measure(plan: Plan) -> Measured:
         with _flood(cluster, clients, seconds + 30):
             wait_until(lambda: cluster.metrics(leader)["raft_busy_total"] > before["raft_busy_total"], "overload")
             begun, begun_s = cluster.metrics(leader), time.monotonic()
-            seen = _probe(cluster, leader, seconds, pid)
+            busy_s, done_s, resident_max = _probe_all(cluster, leader, seconds, pid)
             ended, elapsed_s = cluster.metrics(leader), time.monotonic() - begun_s
         elections = cluster.count_events("became_leader")["became_leader"] - 1
-    busy_s, done_s, resident_max = seen
     busy = ended["raft_busy_total"] - begun["raft_busy_total"]
     writes = ended["raft_proposals_total"] - begun["raft_proposals_total"]
     under_way = f"{PROCESSES * clients:,} clients"
@@ -99,6 +102,16 @@ def _flood(cluster: Cluster, clients: int, seconds: float) -> Iterator[None]:
             process.wait()
 
 
+def _probe_all(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[list[float], list[float], int]:
+    """What all probes found, put together."""
+    with ThreadPoolExecutor(PROBES) as threads:
+        probes = [threads.submit(_probe, cluster, leader, seconds, pid) for _ in range(PROBES)]
+    busy_s, done_s, resident = zip(*(probe.result() for probe in probes), strict=True)
+    if not any(busy_s):
+        raise OutcomeUnknownError("expected some of the probes to be told busy, found none")
+    return list(itertools.chain(*busy_s)), list(itertools.chain(*done_s)), max(resident)
+
+
 def _probe(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[list[float], list[float], int]:
     """Latencies of the answers busy and done, and the most memory the leader had."""
     loaded = config.load(cluster.config_file)
@@ -122,11 +135,9 @@ def _probe(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[lis
             else:
                 raise OutcomeUnknownError(f"expected the leader to take a write or be busy, found {answer}")
             resident_max = max(resident_max, machine.usage(pid).resident_bytes)
-            rest(0.005)
+            rest(random.uniform(0, REST_S_MAX))
     finally:
         connection.close()
-    if not busy_s:
-        raise OutcomeUnknownError(f"expected some of {len(done_s)} probes to be told busy, found none")
     return busy_s, done_s, resident_max
 
 
