@@ -9,7 +9,7 @@ from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
 from raft_zmq.node import work, writes
 from raft_zmq.node.admission import Admission
-from raft_zmq.node.requests import QUERY_BYTES_MAX, RETRY_AFTER_S, TURNED_AWAY_S, Requests
+from raft_zmq.node.requests import QUERY_BYTES_MAX, TURNED_AWAY_S, Requests
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.keys import ANONYMOUS

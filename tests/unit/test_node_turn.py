@@ -10,7 +10,6 @@ from raft_zmq.client.session import opening
 from raft_zmq.node import Node
 from raft_zmq.settings import load
 from raft_zmq.storage.disk import Disk
-from raft_zmq.transport import sockets
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.wire.client_messages import Answer, Busy, Done, Status, Write
 from tests.integration.test_bad_input import free_ports
