@@ -8,11 +8,11 @@ as bad as a damaged one. The end mark is there to tell, when a record turns out 
 
 import operator
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+from zlib_ng.zlib_ng import crc32
 
 from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
@@ -101,7 +101,7 @@ def seal(pieces: Sequence[Piece], body_bytes: int, segment: int, offset: int, se
     crc, checked_bytes, start = 0, HEADER.size + body_bytes, CHECKED_FROM
     for piece in pieces:
         with memoryview(piece) as view:
-            crc = zlib.crc32(view[start:checked_bytes], crc)
+            crc = crc32(view[start:checked_bytes], crc)
         checked_bytes -= len(piece)
         start = 0
     _CRC.pack_into(first, 4, crc)
@@ -124,7 +124,7 @@ def read_frame(data: memoryview, offset: int, segment: int) -> Frame | None:
         return None
     end = frame_end(offset, body_bytes)
     body_end = offset + HEADER.size + body_bytes
-    if end > len(data) or zlib.crc32(data[offset + CHECKED_FROM : body_end]) != crc:
+    if end > len(data) or crc32(data[offset + CHECKED_FROM : body_end]) != crc:
         return None
     return Frame(data[offset + HEADER.size : body_end], sequence, end)
 

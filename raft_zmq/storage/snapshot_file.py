@@ -7,12 +7,12 @@ in, boundaries included.
 
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import msgspec
+from zlib_ng.zlib_ng import crc32
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.membership import Membership
@@ -49,7 +49,7 @@ class _Block(NamedTuple):
 
 def encode_block(magic: bytes, number: int, data: bytes, former_crc: int) -> tuple[bytes, int]:
     """The block's header (its data comes right behind) and its checksum, for the next block to start from."""
-    crc = zlib.crc32(data, zlib.crc32(_BLOCK.pack(magic, number, len(data), 0)[:_CHECKED_BYTES], former_crc))
+    crc = crc32(data, crc32(_BLOCK.pack(magic, number, len(data), 0)[:_CHECKED_BYTES], former_crc))
     return _BLOCK.pack(magic, number, len(data), crc), crc
 
 
@@ -135,7 +135,7 @@ class SnapshotReader:
             reason = f"expected block {number} of at most {room} bytes, found block {at_number} of {data_bytes}"
             raise CorruptionError(self.path, offset, reason)
         data = self.read_at(offset + _BLOCK.size, data_bytes)
-        if zlib.crc32(data, zlib.crc32(header[:_CHECKED_BYTES], former_crc)) != crc:
+        if crc32(data, crc32(header[:_CHECKED_BYTES], former_crc)) != crc:
             raise CorruptionError(self.path, offset, f"expected crc32 {crc:08x} of block {number}, found another")
         return _Block(magic, data, crc, offset + _BLOCK.size + data_bytes)
 

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import zmq
+from zlib_ng.zlib_ng import crc32
 
-from raft_zmq.node.memory import keep_freed
+from raft_zmq.transport.memory import keep_freed
 
 BLOCK_BYTES = 1 << 20
 BLOCKS = 96
@@ -65,7 +65,7 @@ def _keeping_s_per_byte(directory: Path) -> float:
         os.fsync(descriptor)
         begun_s = time.process_time()
         for number in range(BLOCKS):
-            zlib.crc32(block)
+            crc32(block)
             os.pwrite(descriptor, block, number * BLOCK_BYTES)
             os.fdatasync(descriptor)
         return (time.process_time() - begun_s) / (BLOCKS * BLOCK_BYTES)

@@ -1,13 +1,14 @@
 """Large entries are written to the log from where they are in memory, in the format that all entries have."""
 
 import os
+import zlib
 
 import pytest
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import HardState
 from raft_zmq.storage.disk import PIECES_MAX
-from raft_zmq.storage.record import Record, encode, encode_in_pieces, seal
+from raft_zmq.storage.record import HEADER, Record, encode, encode_in_pieces, seal
 from tests.unit.storage_disks import MEMBERS, QuickDisk, TearingDisk, entry, opened, put
 
 
@@ -30,6 +31,15 @@ def test_large_data_is_written_from_where_it_is_in_the_same_bytes(tmp_path, size
     with opened(tmp_path) as storage:
         assert storage.stored.entries == (*entries, entry(len(entries) + 1))
         assert storage.repairs == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 70_000, 1 << 20])
+def test_the_checksum_is_that_of_zlib(size):
+    """Whatever computes it: logs outlive versions, and others are to be able to read them."""
+    frame = bytearray()
+    body_bytes = encode(Record(HardState(1, "n1", 0), MEMBERS, None, [entry(1, data=os.urandom(size))]), frame)
+    seal([frame], body_bytes, 3, 8000, 7, 1)
+    assert int.from_bytes(frame[4:8], "little") == zlib.crc32(frame[8 : HEADER.size + body_bytes])
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 40, 70_000, 70_100, 140_000, 140_080])
