@@ -30,6 +30,7 @@ from raft_zmq.client.command_line import NotSoError
 from raft_zmq.client.config import ClientConfig, load, parse_endpoint
 from raft_zmq.client.errors import NotDoneError
 from raft_zmq.core.errors import SettingsError
+from raft_zmq.transport.memory import keep_freed
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -214,6 +215,7 @@ def bench(
     A write counts once a majority has it on disk; reads are linearizable. Latencies are taken in the client, from
     submission to answer. Exit 3 if nothing was answered.
     """
+    keep_freed()
     lanes = min(connections or 1 + clients // 128, clients)
     load_plan = bench_run.Load(
         op=op, clients=clients, size=size, seconds=seconds, warmup_s=warmup_s, timeout_s=timeout_s, lanes=lanes

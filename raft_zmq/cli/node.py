@@ -13,8 +13,8 @@ import msgspec
 from raft_zmq.cli.data_directory import check, repair
 from raft_zmq.core.errors import RaftLabError
 from raft_zmq.node import Node
-from raft_zmq.node.memory import keep_freed
 from raft_zmq.settings import Settings, load
+from raft_zmq.transport.memory import keep_freed, use_huge_pages
 
 GC_THRESHOLDS = (50_000, 50, 1000)  # a full collection walks the whole log and state: keep it rare
 GIL_SWITCH_S = 0.0005  # the snapshot's and the HTTP server's threads must not keep the loop waiting for long
@@ -80,6 +80,7 @@ def run(context: click.Context, /, config: Path | None, **flags: Any) -> None:
         signal.signal(name, lambda number, _: node.stop(signal.Signals(number).name))
     sys.setswitchinterval(GIL_SWITCH_S)
     gc.freeze()  # what was built so far stays
+    use_huge_pages()
     gc.set_threshold(*GC_THRESHOLDS)
     node.run()
 
