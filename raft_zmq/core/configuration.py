@@ -120,18 +120,19 @@ def _sorted(members: tuple[Member, ...]) -> tuple[Member, ...]:
 
 def committed(state: State) -> None:
     """The commit index moved: leave a committed joint configuration (rule 14), or finish a change (rule 27)."""
-    if state.membership_index > state.commit_index:
+    index, membership = state.memberships[-1]
+    if index > state.commit_index:
         return
-    if state.membership.joint:
-        _append(state, Membership(state.membership.voters, (), state.membership.learners))
+    if membership.outgoing:
+        _append(state, Membership(membership.voters, (), membership.learners))
         return
-    if not any(state.is_self(member) for member in state.membership.voters):
+    if state.config.node_id not in [member.node_id for member in membership.voters]:
         leading.broadcast_heartbeats(state)  # so that the others know it is committed
         rules.become_follower(state, state.current_term, "", reason="removed")
         return
     if state.departing:
         _say_farewell(state)
-    if state.membership.learners or state.reborn:
+    if membership.learners or state.reborn:
         change_members_by_itself(state)
 
 

@@ -47,21 +47,20 @@ def send_appends(state: State) -> None:
     Followers that want the same entries get one and the same message, so that the caller may encode it once.
     """
     made: dict[int, AppendEntries] = {}  # by the index of the first entry in it
+    last_index = state.log.last_index
     for node_id, progress in state.progress.items():
-        while _wants_more(state, progress):
+        while progress.next_index <= last_index and _has_room(state, progress):
             _send_next(state, node_id, progress, made)
 
 
 def can_send(state: State) -> bool:
     """Whether `send_appends` would send anything."""
-    return any(_wants_more(state, progress) for progress in state.progress.values())
+    last_index = state.log.last_index
+    return any(progress.next_index <= last_index and _has_room(state, progress) for progress in state.progress.values())
 
 
-def _wants_more(state: State, progress: Progress) -> bool:
-    config = state.config
-    return progress.next_index <= state.log.last_index and progress.has_room(
-        config.inflight_messages_max, config.inflight_bytes_max
-    )
+def _has_room(state: State, progress: Progress) -> bool:
+    return progress.has_room(state.config.inflight_messages_max, state.config.inflight_bytes_max)
 
 
 def confirm_reads(state: State) -> None:

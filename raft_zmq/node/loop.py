@@ -21,6 +21,7 @@ from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
 from raft_zmq.node import status
 from raft_zmq.node.admission import Admission
+from raft_zmq.node.caller import Caller
 from raft_zmq.node.disk_care import DiskCare
 from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
 from raft_zmq.node.faults import Faults
@@ -28,7 +29,6 @@ from raft_zmq.node.mailbox import Mailbox
 from raft_zmq.node.network import Arrivals, Network
 from raft_zmq.node.requests import Requests
 from raft_zmq.node.snapshots import Snapshots
-from raft_zmq.node.writes import Caller
 from raft_zmq.observability import events
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.observability.log import EventLog
@@ -235,15 +235,17 @@ class Node:
             self._send_chunks(ready)
             if not self._write(ready):
                 return
-            until_s += self._sync_s or 0.0
             self._network.to_peers(ready.messages_after_sync)
+            until_s += self._sync_s or 0.0
             self._watch_disk()
             if ready.entries and self._network.clients_wait():  # a sync takes long: who is too many has waited enough
                 self._hear_clients()
             for event in ready.events:
                 self._log.emit(event)  # synced by now, and told before what is applied because of it
             self._tell_requests(ready, sent_s)
-            self._apply(ready)
+            if ready.committed:
+                self._apply(ready)
+                self._send_answers()
             self._raft.advance()
             self._compacted += ready.compacted
             for event in ready.events:
@@ -332,8 +334,6 @@ class Node:
             self._requests.transferred(done)
 
     def _apply(self, ready: Ready) -> None:
-        if not ready.committed:
-            return
         committed_s = time.monotonic()
         results = self._replica.apply(ready.committed)
         self._metrics.stages.apply_s.observe(time.monotonic() - committed_s)
@@ -471,9 +471,8 @@ class Node:
         self._metrics.stages.answer_s.observe(time.monotonic() - begun_s)
 
     def _send(self, answers_by_client: dict[bytes, list[wire.Answer]]) -> None:
-        for routing_id, answers in answers_by_client.items():
-            if not self._network.to_client(routing_id, answers):
-                self._requests.forget(routing_id)
+        for routing_id in self._network.to_clients(answers_by_client):
+            self._requests.forget(routing_id)
 
     def status(self) -> wire.NodeStatus:
         """The node's state; only for the loop's own thread."""

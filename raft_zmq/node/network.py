@@ -2,8 +2,9 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import zmq
@@ -105,8 +106,10 @@ class Network:
         """What clients have asked."""
         return self._clients.receive()
 
-    def to_peers(self, messages: Iterable[tuple[str, PeerMessage]]) -> None:
+    def to_peers(self, messages: Sequence[tuple[str, PeerMessage]]) -> None:
         """Send each peer its messages, in order; those that get the very same ones share their encoding."""
+        if not messages:
+            return
         by_peer: dict[str, list[PeerMessage]] = {}
         for to, message in messages:
             by_peer.setdefault(to, []).append(message)
@@ -115,10 +118,14 @@ class Network:
             alike.setdefault(tuple(map(id, batch)), []).append(to)
         for peers in alike.values():
             self.faults.send_all(peers, by_peer[peers[0]])
+        sockets.let_go()
 
-    def to_client(self, routing_id: bytes, answers: list[Answer]) -> bool:
-        """Send a client its answers; False when some of them could not go."""
-        return self._clients.send(routing_id, answers)
+    def to_clients(self, answers_by_client: dict[bytes, list[Answer]]) -> list[bytes]:
+        """Send each client its answers; returns those to whom some of them could not go."""
+        gone = [client for client, answers in answers_by_client.items() if not self._clients.send(client, answers)]
+        if answers_by_client:
+            sockets.let_go()
+        return gone
 
     def check_connections(self, now_s: float) -> None:
         """Look after connections, refusals and keys; some times a second."""
@@ -194,7 +201,7 @@ class Network:
             self._peer_lost(peer)
 
 
-class Arrivals(msgspec.Struct, frozen=True, gc=False):
+class Arrivals(NamedTuple):
     """Where something has come: on which port, or on the socket of `also_wake_for`."""
 
     peers: bool

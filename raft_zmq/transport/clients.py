@@ -8,10 +8,11 @@ import zmq
 from raft_zmq.core.errors import PeerError
 from raft_zmq.settings import Settings
 from raft_zmq.transport import guard, roles, sockets
+from raft_zmq.transport.connections import Traffic
 from raft_zmq.transport.counters import TransportCounters, count
 from raft_zmq.transport.guard import Guard
 from raft_zmq.transport.keys import ANONYMOUS, ClientUser, KeyRing, Role
-from raft_zmq.transport.reader import Frame, MessageReader, connection_of, user_key
+from raft_zmq.transport.reader import Frame, MessageReader, user_key
 from raft_zmq.transport.refusals import Refusals
 from raft_zmq.transport.sockets import LAST_FRAME, MORE_FRAMES, Context, Socket
 from raft_zmq.wire import codec
@@ -85,6 +86,8 @@ class ClientPort:
         """Send the answers in as few messages as can be. Never blocks; a client that is gone, or reads too slowly,
         loses them: False.
         """
+        if len(answers) == 1:
+            return self._send(routing_id, answers)
         return all(self._send(routing_id, batch) for batch in _batches(answers))
 
     def tell_traffic(self) -> None:
@@ -123,14 +126,15 @@ class ClientPort:
             self._reader.traffic_of(fd).sent_bytes += len(body)
         return True
 
-    def _accept(self, routing_id: bytes, frames: list[Frame]) -> Batch | None:
-        fd, key = connection_of(frames[0]), user_key(frames[0])
-        user = self._keys.client_of(key) if self._keys else ANONYMOUS
-        self._know(routing_id, fd, key, user)
+    def _accept(self, routing_id: bytes, frames: list[Frame], traffic: Traffic) -> Batch | None:
+        traffic.key = user_key(frames[0])
+        user = self._keys.client_of(traffic.key) if self._keys else ANONYMOUS
+        traffic.owner = user.name if user else ""
+        self._know(routing_id, traffic.fd)
         if user is None:
             found = "key: expected one on the cluster's list, found yours taken off it. Ask for a new key."
             self._refuse(routing_id, "", "revoked_key", Refused(0, "not_allowed", found))
-            self._guard.end(guard.CLIENTS, fd, "revoked_key")
+            self._guard.end(guard.CLIENTS, traffic.fd, "revoked_key")
             return None
         objection = self._objection(frames)
         if objection:
@@ -145,13 +149,10 @@ class ClientPort:
             requests = self._permitted(routing_id, user, requests)
         return (routing_id, user, requests) if requests else None
 
-    def _know(self, routing_id: bytes, fd: int, key: str, user: ClientUser | None) -> None:
+    def _know(self, routing_id: bytes, fd: int) -> None:
         if len(self._connections) >= _KNOWN_CONNECTIONS_MAX:
             self._connections.clear()  # those that are still there come back with their next message
         self._connections[routing_id] = fd
-        traffic = self._reader.traffic_of(fd)
-        traffic.key = key
-        traffic.owner = user.name if user else ""
 
     def _objection(self, frames: list[Frame]) -> tuple[str, str] | None:
         """What is wrong with the message as a whole: the reason to count, and what to tell the client (or "")."""

@@ -1,7 +1,7 @@
 """One port's accepted connections: who they are, and what waits on each."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 
 from raft_zmq.transport import tcp
 
@@ -12,17 +12,18 @@ _FRAME_OVERHEAD_BYTES = 64  # of ZMTP and CURVE around a frame, rounded up: what
 class Traffic:
     """What a port read from and sent to one connection since it told the guard last."""
 
-    __slots__ = ("key", "owner", "read_bytes", "sent_bytes")
+    __slots__ = ("fd", "key", "owner", "read_bytes", "sent_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int) -> None:
+        self.fd = fd  # the connection's file descriptor
         self.read_bytes = 0
         self.sent_bytes = 0
         self.owner = ""  # node id or client name
         self.key = ""  # its public key
 
-    def read(self, frame_bytes: int) -> None:
-        """Count one frame."""
-        self.read_bytes += frame_bytes + _FRAME_OVERHEAD_BYTES
+    def read(self, frames: Sequence[Sized]) -> None:
+        """Count what was read."""
+        self.read_bytes += sum(map(len, frames)) + len(frames) * _FRAME_OVERHEAD_BYTES
 
 
 class Connection:

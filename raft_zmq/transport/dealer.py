@@ -64,6 +64,7 @@ class ClientConnection:
                 self.socket.send(body, sockets.LAST_FRAME)
         except zmq.Again:
             return False
+        sockets.let_go()
         return True
 
     def receive(self) -> list[Answer]:

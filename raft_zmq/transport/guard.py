@@ -26,7 +26,8 @@ from raft_zmq.transport.connections import HANDSHAKE_S, Connection, PortConnecti
 from raft_zmq.transport.counters import TransportCounters, count
 from raft_zmq.transport.sockets import Context, Socket
 
-PEERS, CLIENTS = "peers", "clients"
+PEERS = "peers"
+CLIENTS = "clients"
 PEER_CONNECTIONS_MAX = 250
 
 _CHECK_S = 0.05

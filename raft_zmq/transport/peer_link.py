@@ -1,5 +1,7 @@
 """Our end of the connection to one other node: messages leave here and none come back (replies have their own way)."""
 
+from collections.abc import Sequence
+
 import zmq
 
 from raft_zmq.core.errors import SettingsError
@@ -43,7 +45,7 @@ class PeerLink:
         """Whether messages get through, as far as check() has seen."""
         return self._monitor.connected
 
-    def send(self, header: bytes, frames: list[bytes]) -> bool:
+    def send(self, header: bytes, frames: Sequence[bytes | zmq.Frame]) -> bool:
         """Send one ZeroMQ message; False when it was dropped. Never blocks."""
         try:
             self._socket.send(header, MORE_FRAMES)

@@ -15,12 +15,13 @@ from raft_zmq.core.membership import Member
 from raft_zmq.core.messages import PeerMessage
 from raft_zmq.settings import Settings
 from raft_zmq.transport import guard, sockets
+from raft_zmq.transport.connections import Traffic
 from raft_zmq.transport.counters import TransportCounters, count
 from raft_zmq.transport.guard import Guard
 from raft_zmq.transport.keys import KeyRing
 from raft_zmq.transport.monitor import Change
 from raft_zmq.transport.peer_link import Curve, PeerLink
-from raft_zmq.transport.reader import Frame, MessageReader, connection_of, user_key
+from raft_zmq.transport.reader import Frame, MessageReader, user_key
 from raft_zmq.transport.refusals import Refusals
 from raft_zmq.transport.sockets import Context, Socket
 from raft_zmq.wire import codec
@@ -30,6 +31,7 @@ Delivery = tuple[str, str, PeerMessage]  # the sender's node id and incarnation,
 
 _MESSAGES_PER_RECEIVE = 1024
 _RECEIVE_S = 0.02  # work on what has come for this long at most: heartbeats wait meanwhile
+_HEADERS_MAX = 1000  # a node has one, and another after each restart or move
 _LINKS_MAX = 100  # with so many open, a sender that is no member here is not answered
 
 
@@ -67,6 +69,7 @@ class PeerTransport:
         self._wanted: dict[str, str] = {}  # addresses of the members to be connected to
         self._links: dict[str, PeerLink] = {}
         self._named_links = itertools.count()
+        self._believed: dict[tuple[str, bytes], PeerHeader] = {}  # by key and bytes: headers that have been judged
         self._incarnation = incarnation
         self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
@@ -98,11 +101,11 @@ class PeerTransport:
     def send_all(self, peers: Sequence[str], messages: Sequence[PeerMessage]) -> None:
         """The same to several peers, encoded once."""
         for first in range(0, len(messages), self._messages_max):
-            frames = codec.encode_peer(messages[first : first + self._messages_max])
+            frames = list(map(sockets.shareable, codec.encode_peer(messages[first : first + self._messages_max])))
             for peer in peers:
                 self._send_frames(peer, frames)
 
-    def _send_frames(self, to: str, frames: list[bytes]) -> None:
+    def _send_frames(self, to: str, frames: Sequence[bytes | Frame]) -> None:
         link = self._links.get(to)
         if link is not None and link.send(self._header, frames):
             self._counters.peer_messages_sent += len(frames)
@@ -115,7 +118,7 @@ class PeerTransport:
         received: list[Delivery] = []
         until_s = time.monotonic() + _RECEIVE_S
         while (message := self._reader.read()) is not None:
-            self._accept(message[1], received)
+            self._accept(message[1], message[2], received)
             enough = len(received) >= _MESSAGES_PER_RECEIVE or time.monotonic() >= until_s
             if enough or not sockets.is_readable(self.socket):
                 break
@@ -129,6 +132,7 @@ class PeerTransport:
         """Take the ring's keys into use, and cut off whose key is gone; False: to be called again."""
         assert self._keys is not None
         ring = self._keys
+        self._believed.clear()
         self._guard.end_where(guard.PEERS, lambda key: ring.node_of(key) is None)
         for node_id, link in list(self._links.items()):
             curve = self._curve_towards(node_id)
@@ -192,24 +196,16 @@ class PeerTransport:
             self._on_connection(node_id, False)
         link.close()
 
-    def _accept(self, frames: list[Frame], received: list[Delivery]) -> None:
+    def _accept(self, frames: list[Frame], traffic: Traffic, received: list[Delivery]) -> None:
         """Add the messages behind the header, if the header is one to believe."""
-        fd, key = connection_of(frames[0]), user_key(frames[0])
-        owner = self._keys.node_of(key) if self._keys else None
-        if self._keys and owner is None:
-            self._refuse("", "revoked_key")
-            self._guard.end(guard.PEERS, fd, "revoked_key")
+        key = user_key(frames[0])
+        header = self._believed.get((key, frames[0].bytes)) or self._judge(key, frames[0], traffic)
+        if header is None:
             return
-        traffic = self._reader.traffic_of(fd)
-        traffic.key, traffic.owner = key, owner or ""
-        try:
-            header = codec.decode_peer_header(frames[0].buffer)
-        except PeerError as error:
-            self._refuse(owner or "", "bad_header", error)
-            return
-        refusal = self._objection(header, owner, len(frames))
-        if refusal:
-            self._refuse(owner or header.sender, refusal)
+        if self._keys:
+            traffic.key, traffic.owner = key, header.sender
+        if len(frames) > 1 + self._messages_max:
+            self._refuse(header.sender, "too_many_frames")
             return
         if header.address and header.sender not in self._links and len(self._links) < _LINKS_MAX:
             # A leader of a membership that this node has yet to learn: unanswered, it could never tell.
@@ -220,7 +216,29 @@ class PeerTransport:
             except PeerError as error:
                 self._refuse(header.sender, "bad_message", error)
 
-    def _objection(self, header: PeerHeader, owner: str | None, frames: int) -> str:
+    def _judge(self, key: str, frame: Frame, traffic: Traffic) -> PeerHeader | None:
+        """The header if it is one to believe, which holds for its like until the keys change; else it is refused."""
+        owner = self._keys.node_of(key) if self._keys else None
+        if self._keys and owner is None:
+            self._refuse("", "revoked_key")
+            self._guard.end(guard.PEERS, traffic.fd, "revoked_key")
+            return None
+        traffic.key, traffic.owner = key, owner or ""
+        try:
+            header = codec.decode_peer_header(frame.buffer)
+        except PeerError as error:
+            self._refuse(owner or "", "bad_header", error)
+            return None
+        objection = self._objection(header, owner)
+        if objection:
+            self._refuse(owner or header.sender, objection)
+            return None
+        if len(self._believed) >= _HEADERS_MAX:
+            self._believed.clear()
+        self._believed[key, frame.bytes] = header
+        return header
+
+    def _objection(self, header: PeerHeader, owner: str | None) -> str:
         """Why nothing behind this header counts; "" when all is well."""
         if header.version != PROTOCOL_VERSION:
             return "protocol_version"
@@ -230,8 +248,6 @@ class PeerTransport:
             return "sender_is_not_key_owner"
         if header.sender == self._settings.node_id:
             return "own_node_id"
-        if frames > 1 + self._messages_max:
-            return "too_many_frames"
         return ""
 
     def _refuse(self, peer: str, reason: str, error: RaftLabError | None = None) -> None:

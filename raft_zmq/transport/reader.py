@@ -10,6 +10,7 @@ from raft_zmq.transport.sockets import Socket
 _SKIPPED_FRAMES_PER_READ = 5_000  # some milliseconds of work
 
 Frame: TypeAlias = zmq.Frame
+Message: TypeAlias = tuple[bytes, list[Frame], Traffic]  # its routing id, its frames, and whose traffic it is
 
 
 class MessageReader:
@@ -34,11 +35,11 @@ class MessageReader:
         """The traffic of one connection, to add to."""
         traffic = self.traffic.get(fd)
         if traffic is None:
-            traffic = self.traffic[fd] = Traffic()
+            traffic = self.traffic[fd] = Traffic(fd)
         return traffic
 
-    def read(self) -> tuple[bytes, list[Frame]] | None:
-        """The next message as its routing id and its frames, or None when there is none for now. Never blocks.
+    def read(self) -> Message | None:
+        """The next message, or None when there is none for now. Never blocks.
 
         A message with too many frames comes with frames_max + 1 of them.
         """
@@ -59,14 +60,13 @@ class MessageReader:
             more = frame.more
         self._skipping = more
         traffic = self.traffic_of(connection_of(frames[0]))
-        for frame in frames:
-            traffic.read(len(frame))
-        return routing_id, frames
+        traffic.read(frames)
+        return routing_id, frames, traffic
 
     def _skip(self) -> None:
         for _ in range(_SKIPPED_FRAMES_PER_READ):
             frame = self._socket.recv(zmq.DONTWAIT, copy=False)
-            self.traffic_of(connection_of(frame)).read(len(frame))
+            self.traffic_of(connection_of(frame)).read([frame])
             if not frame.more:
                 self._skipping = False
                 return

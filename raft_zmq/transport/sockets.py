@@ -7,6 +7,7 @@ them. Limits are per connection. TCP_NODELAY needs no line: libzmq always sets i
 import contextlib
 import errno
 import ipaddress
+import os
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ MORE_FRAMES = int(zmq.DONTWAIT | zmq.SNDMORE)
 _READABLE = int(zmq.POLLIN)
 FRAME_BYTES_MAX = 20 << 20  # what a reader takes when no setting says otherwise
 QUEUED_MESSAGES_MAX = 1000
+_SHARED_BYTES = 64 << 10
 
 _OPTIONS: Mapping[int, int] = {
     zmq.LINGER: 0,  # closing never waits for a peer
@@ -74,6 +76,22 @@ def new_socket(context: Context, kind: int, frame_bytes_max: int, io_thread: int
 def is_readable(socket: Socket) -> bool:
     """Whether a message has come. Asking is cheaper than trying to receive, which fails by an exception."""
     return bool(int(socket.get(zmq.EVENTS)) & _READABLE)
+
+
+def let_go() -> None:
+    """To be called behind messages that somebody waits for, when there is more to do: they leave first.
+
+    libzmq sends in a thread of its own, and while every core is busy that thread waits until one is given up.
+    """
+    os.sched_yield()
+
+
+def shareable(data: bytes) -> bytes | zmq.Frame:
+    """What to hand to several sockets one after the other: libzmq copies bytes for each, and a frame for none.
+
+    Making a frame costs more than copying little, and takes one copy itself.
+    """
+    return zmq.Frame(data, copy=True) if len(data) >= _SHARED_BYTES else data
 
 
 def serve_curve(socket: Socket, own: KeyPair, domain: str) -> None:

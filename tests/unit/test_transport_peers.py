@@ -92,6 +92,22 @@ def test_large_entries_arrive_whole(keys_dir: Path, new_node: NewNode) -> None:
     assert n2.received[0][2] == append
 
 
+def test_a_large_message_to_several_peers_arrives_whole_at_each(keys_dir: Path, new_node: NewNode) -> None:
+    nodes = [new_node(name, keys_dir) for name in ("n1", "n2", "n3")]
+    connect_all(*nodes)
+    data = bytes(range(256)) * 2000
+    entries = (Entry(1, 1, EntryKind.COMMAND, data),)
+    append = AppendEntries(term=1, prev_log_index=0, prev_log_term=0, entries=entries, leader_commit=0, read_token=0)
+    nodes[0].transport.send_all(["n2", "n3"], [append, reply(1)])
+    until(lambda: all(len(node.received) == 2 for node in nodes[1:]), *nodes)
+    for node in nodes[1:]:
+        heard, after = (message for _, _, message in node.received)
+        assert isinstance(heard, AppendEntries)
+        assert [(entry.index, bytes(entry.data)) for entry in heard.entries] == [(1, data)]
+        assert after == reply(1)
+
+
+@pytest.mark.interpreted
 def test_what_goes_to_several_peers_is_encoded_once(new_node: NewNode, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [new_node(name, None) for name in ("n1", "n2", "n3")]
     connect_all(*nodes)
