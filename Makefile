@@ -13,8 +13,10 @@ FUZZ_SECONDS ?= 60
 
 CODE := raft_zmq client tests examples
 VENV := .venv/installed
+# Python takes the package from there rather than from the checkout, the nodes that it starts too.
+COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) PYTEST_ADDOPTS="-o pythonpath= --import-mode=append"
 
-.PHONY: help lab test check test-code test-lab test-kind tools coverage simulate golden fuzz bench clean .venv
+.PHONY: help lab test check test-code test-compiled test-of-compiled test-lab test-kind tools compiled coverage simulate golden fuzz bench clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +24,7 @@ help: ## list the targets
 lab: $(VENV) ## run the whole lab; LAB_PLATFORM=auto|kind|kubernetes|local says where
 	@ansible-playbook site.yml
 
-test: check test-code test-lab test-kind ## run every check and test that this machine can run
+test: check test-code test-compiled test-lab test-kind ## run every check and test that this machine can run
 
 check: $(VENV) ## format, lint, types, import contracts, YAML, Ansible
 	ruff format --check $(CODE)
@@ -46,6 +48,19 @@ test-lab: $(VENV) tools ## tests of the chart and of the playbooks
 	helm lint --strict chart
 	pytest -n 2 --dist worksteal -m "not kind" tests/chart tests/ansible tests/infra
 
+test-compiled: $(VENV) ## the tests of Raft itself, once more against the compiled build, where it can be compiled
+	@if cc --version >/dev/null 2>&1 && python -c 'import sysconfig, pathlib; \
+	  exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'; then \
+	  $(MAKE) --no-print-directory compiled test-of-compiled; \
+	else \
+	  echo "test-compiled: no C compiler, or no headers of Python, so the tests of the compiled build are left out"; \
+	fi
+
+test-of-compiled:
+	@$(COMPILED) python -c 'import raft_zmq.core.raft as raft; assert raft.__file__.endswith(".so"), raft.__file__'
+	$(COMPILED) pytest -m "not interpreted" -n 2 --dist worksteal tests/unit tests/simulation
+	$(COMPILED) pytest -m "not interpreted" tests/integration/test_failover.py tests/integration/test_linearizable.py tests/integration/test_durability.py
+
 test-kind: $(VENV) ## the lab on kind and the tests against it, where a container engine answers
 	@if docker version >/dev/null 2>&1; then \
 	  LAB_PLATFORM=kind ansible-playbook site.yml && pytest -m kind tests; \
@@ -67,6 +82,10 @@ fuzz: $(VENV) ## run the coverage-guided fuzzer over each reader of foreign byte
 
 bench: $(VENV) ## measure the table of docs/performance.md; BENCH="--quick --only compare,idle" for a part of it
 	@python -m tests.performance $(BENCH)
+
+compiled: $(VENV) ## build the package into build/compiled, the modules on a write's way compiled by mypyc
+	@rm -rf build/compiled build/mypyc build/lib.* build/temp.*
+	RAFT_ZMQ_COMPILE=1 pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target build/compiled .
 
 clean: ## remove what was built, gathered and cached; `ansible-playbook playbooks/destroy.yml` ends a lab first
 	rm -rf build artifacts .tools .venv .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,8 +19,9 @@ from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused, TransferDone
 from raft_zmq.core.state import State
 from raft_zmq.node.admission import Admission
+from raft_zmq.node.caller import Caller
 from raft_zmq.node.work import Work
-from raft_zmq.node.writes import Caller, Waiting, WriteQueue
+from raft_zmq.node.writes import Waiting, WriteQueue
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.clients import Batch
@@ -90,7 +91,8 @@ class Requests:
                 self._work.add(caller.routing_id, (caller, request))
             else:
                 self.refuse(caller, "disk_full", message)
-        for caller in self._writes.take_all():
+        reads, self._new_reads = self._new_reads, []
+        for caller in (*self._writes.take_all(), *(caller for caller, _ in reads)):
             self.refuse(caller, "disk_full", message)
         self._work.go_on()
 
@@ -281,7 +283,7 @@ class Requests:
         return refusals
 
     def take_answers(self) -> dict[bytes, list[wire.Answer]]:
-        """The answers of this turn, by connection."""
+        """The answers since the last call, by connection."""
         answers, self._answers = self._answers, {}
         self._work.turn_ended()
         return answers
@@ -335,6 +337,7 @@ class Requests:
 def _wanted(membership: Membership, request: wire.ChangeMembers) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
     """The voters and learners that the request makes of a membership."""
     promoted = [member for member in membership.learners if member.node_id in request.promote]
-    stays = [member for member in membership.learners if member.node_id not in (*request.promote, *request.remove)]
+    moved = {*request.promote, *request.remove}
+    stays = [member for member in membership.learners if member.node_id not in moved]
     voters = [member for member in membership.voters if member.node_id not in request.remove]
     return (*voters, *promoted), (*stays, *request.add)

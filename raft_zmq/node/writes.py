@@ -3,17 +3,9 @@
 from collections import deque
 from typing import NamedTuple
 
-import msgspec
+from raft_zmq.node.caller import Caller
 
 WRITES_IN_TURN = 256  # more hardly make a sync cheaper, and everyone else would wait for them
-
-
-class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who waits for an answer: a connection, the client's number for the request, and the client's name."""
-
-    routing_id: bytes
-    request_id: int
-    client: str
 
 
 class Waiting(NamedTuple):

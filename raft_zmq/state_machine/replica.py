@@ -12,14 +12,14 @@ import xxhash
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import Entry, EntryKind
+from raft_zmq.state_machine.checkpoint import Checkpoint
 from raft_zmq.state_machine.interface import StateMachine
-from raft_zmq.state_machine.sessions import OUTCOMES_MAX, PENDING, Session, Sessions
+from raft_zmq.state_machine.replica_snapshot import SNAPSHOT_FORMAT, Header, chunks
+from raft_zmq.state_machine.session import Session
+from raft_zmq.state_machine.sessions import OUTCOMES_MAX, PENDING, Sessions
 from raft_zmq.wire.commands import AdvanceClock, Command, OpenSession, Outcome, SessionCommand
 
 SESSION_EXPIRED: Final = b""  # instead of an outcome: the command's session has ended, and nothing was done
-SNAPSHOT_FORMAT: Final = 1
-CHUNK_BYTES: Final = 64 << 10
-SESSION_BYTES: Final = 64  # about what a session takes in a snapshot without its outcomes
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_command: Final = msgspec.msgpack.Decoder(Command).decode
@@ -27,25 +27,6 @@ _DONE: Final = _encode(Outcome())
 _STALE: Final = _encode(
     Outcome(error="stale: expected a number that the session has not yet acknowledged; the outcome is forgotten")
 )
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """The digest after the entry (index, term): what the event `applied` tells."""
-
-    index: int
-    term: int
-    digest: str
-
-
-class _Header(msgspec.Struct, frozen=True, array_like=True):
-    """The first chunk of a snapshot; then come the sessions, then the state machine's own chunks."""
-
-    snapshot_format: int
-    last_applied: int
-    last_applied_term: int
-    digest: int
-    cluster_time_ms: int
-    sessions: int
 
 
 class Replica:
@@ -100,7 +81,7 @@ class Replica:
     def snapshot(self) -> Iterator[bytes]:
         """The whole applied state, frozen at the call, as chunks made when asked for (from any thread)."""
         sessions = self._sessions.frozen()
-        header = _Header(
+        header = Header(
             SNAPSHOT_FORMAT,
             self.last_applied,
             self.last_applied_term,
@@ -108,13 +89,13 @@ class Replica:
             self.cluster_time_ms,
             len(sessions),
         )
-        return _chunks(header, sessions, self.machine.snapshot())
+        return chunks(header, sessions, self.machine.snapshot())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Become the replica that made the snapshot; StorageError, and no change, if the chunks are none."""
         remaining = iter(chunks)
         try:
-            header = msgspec.msgpack.decode(next(remaining, b""), type=_Header)
+            header = msgspec.msgpack.decode(next(remaining, b""), type=Header)
             sessions: list[Session] = []
             while len(sessions) < header.sessions:
                 sessions += msgspec.msgpack.decode(next(remaining, b""), type=list[Session])
@@ -187,18 +168,3 @@ def chain(digest: int, entry: Entry) -> int:
     """The running digest after `entry`: xxh3_64 of its data, seeded with what came before and the entry's place."""
     seed = digest + entry.index * 0x9E3779B97F4A7C15 + entry.term * 0xC2B2AE3D27D4EB4F + entry.kind
     return xxhash.xxh3_64_intdigest(entry.data, seed=seed & 0xFFFFFFFFFFFFFFFF)
-
-
-def _chunks(header: _Header, sessions: list[Session], machine_chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield _encode(header)
-    gathered: list[Session] = []
-    size_bytes = 0
-    for session in sessions:
-        gathered.append(session)
-        size_bytes += SESSION_BYTES + sum(map(len, session.outcomes.values()))
-        if size_bytes >= CHUNK_BYTES:
-            yield _encode(gathered)
-            gathered, size_bytes = [], 0
-    if gathered:
-        yield _encode(gathered)
-    yield from machine_chunks

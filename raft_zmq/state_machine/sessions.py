@@ -7,39 +7,13 @@ in the code for the same reason: a setting could differ between nodes.
 import hashlib
 from collections.abc import Iterable
 
-import msgspec
+from raft_zmq.state_machine.session import Session
 
 SESSIONS_MAX = 10_000
 OUTCOMES_MAX = 1_024  # a session that leaves more answers unacknowledged is ended
 NONCE_BYTES_MAX = 64
 
 PENDING = b""  # stands for the outcome of a command that is in the batch being applied; never an encoded outcome
-
-
-class Session(msgspec.Struct, array_like=True):
-    """What is remembered of one client; `outcomes` holds encoded outcomes by number, all above `acknowledged`."""
-
-    session_id: int
-    nonce: bytes
-    last_used_ms: int  # cluster time
-    acknowledged: int = 0
-    outcomes: dict[int, bytes] = {}
-
-    def acknowledge(self, acknowledged: int) -> None:
-        """Forget the outcomes up to this number: the client has them."""
-        newly = acknowledged - self.acknowledged
-        if newly <= 0:
-            return
-        self.acknowledged = acknowledged
-        if newly <= len(self.outcomes):
-            for number in range(acknowledged - newly + 1, acknowledged + 1):
-                self.outcomes.pop(number, None)
-        else:  # a jump far ahead, which is anyone's to send, costs no more than what is there
-            self.outcomes = {number: kept for number, kept in self.outcomes.items() if number > acknowledged}
-
-    def frozen(self) -> "Session":
-        """A copy that later commands do not change."""
-        return Session(self.session_id, self.nonce, self.last_used_ms, self.acknowledged, self.outcomes.copy())
 
 
 class Sessions:

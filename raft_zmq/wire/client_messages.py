@@ -185,3 +185,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     client_addresses: dict[str, str] = {}  # of every member, by node id: "host:port"
     disk: str = "good"  # or slow, filling, full
     stages: dict[str, StageTotal] = {}  # of a write: queue, append, sync, replicate, commit, apply, answer
+
+
+class RequestEnvelope(msgspec.Struct, array_like=True):
+    """What every request starts with, whatever its kind."""
+
+    kind: str
+    request_id: RequestId

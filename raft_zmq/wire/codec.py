@@ -11,22 +11,17 @@ import msgspec
 
 from raft_zmq.core.errors import PeerError
 from raft_zmq.core.messages import PeerMessage
-from raft_zmq.wire.client_messages import Answer, Refused, Request, RequestId
+from raft_zmq.wire.client_messages import Answer, Refused, Request, RequestEnvelope
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader, PeerHeader
 
 _ERROR_CHARACTERS_MAX = 200  # the text may quote what the peer sent, at any length
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last is what deep nesting raises
 
 Buffer = bytes | memoryview | msgspec.Raw
 
 _Batch = msgspec.Meta(max_length=CLIENT_BATCH_MAX)
 _T = TypeVar("_T")
-
-
-class _Envelope(msgspec.Struct, array_like=True):
-    """What every request starts with, whatever its kind."""
-
-    kind: str
-    request_id: RequestId
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -39,7 +34,7 @@ _raw_requests: msgspec.msgpack.Decoder[list[msgspec.Raw]] = msgspec.msgpack.Deco
     Annotated[list[msgspec.Raw], _Batch]
 )
 _one_request: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
-_envelope = msgspec.msgpack.Decoder(_Envelope)
+_envelope = msgspec.msgpack.Decoder(RequestEnvelope)
 
 
 def encode_peer(messages: Sequence[PeerMessage]) -> list[bytes]:
@@ -49,7 +44,10 @@ def encode_peer(messages: Sequence[PeerMessage]) -> list[bytes]:
 
 def decode_peer(frame: Buffer) -> PeerMessage:
     """The message in a frame behind a PeerHeader."""
-    return _decode(_peer_message, frame, "peer message")
+    try:
+        return _peer_message.decode(frame)
+    except _UNREADABLE as error:
+        raise _unreadable(frame, "peer message", error) from error
 
 
 def encode_peer_header(header: PeerHeader) -> bytes:
@@ -79,7 +77,10 @@ def encode_requests(requests: Sequence[Request]) -> bytes:
 
 def decode_requests(frame: Buffer) -> list[Request]:
     """All requests of a frame, or PeerError when one of them is bad."""
-    return _decode(_requests, frame, "requests")
+    try:
+        return _requests.decode(frame)
+    except _UNREADABLE as error:
+        raise _unreadable(frame, "requests", error) from error
 
 
 def encode_answers(answers: Sequence[Answer]) -> bytes:
@@ -89,7 +90,10 @@ def encode_answers(answers: Sequence[Answer]) -> bytes:
 
 def decode_answers(frame: Buffer) -> list[Answer]:
     """All answers of a frame, or PeerError when one of them is bad."""
-    return _decode(_answers, frame, "answers")
+    try:
+        return _answers.decode(frame)
+    except _UNREADABLE as error:
+        raise _unreadable(frame, "answers", error) from error
 
 
 def sort_requests(frame: Buffer) -> tuple[list[Request], list[Refused]]:
@@ -116,11 +120,12 @@ def _readable_id(raw: msgspec.Raw) -> int:
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: Buffer, what: str) -> _T:
-    """Every way in which bytes can be wrong ends as PeerError: RecursionError is what deep nesting raises."""
     try:
         return decoder.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        found = str(error)[:_ERROR_CHARACTERS_MAX]
-        raise PeerError(
-            f"{what}: expected a frame as in docs/wire-protocol.md, found {len(frame)} bytes: {found}"
-        ) from error
+    except _UNREADABLE as error:
+        raise _unreadable(frame, what, error) from error
+
+
+def _unreadable(frame: Buffer, what: str, error: Exception) -> PeerError:
+    found = str(error)[:_ERROR_CHARACTERS_MAX]
+    return PeerError(f"{what}: expected a frame as in docs/wire-protocol.md, found {len(frame)} bytes: {found}")

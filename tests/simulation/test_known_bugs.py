@@ -8,6 +8,7 @@ BY_NAME = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 RULES = {1, 2, 3, 4, 5, 9, 13, 16, 17, 20, 21}
 
 
+@pytest.mark.interpreted
 @BY_NAME
 def test_a_planted_bug_is_caught(bug):
     whole = getattr(bug.owner, bug.attribute)

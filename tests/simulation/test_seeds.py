@@ -47,6 +47,7 @@ def test_a_run_without_faults_is_vacuous():
     assert "vacuous" in result.failure
 
 
+@pytest.mark.interpreted
 def test_a_batch_prints_what_happened_and_how_to_replay_a_failure(capsys, monkeypatch):
     monkeypatch.setattr("raft_zmq.core.quorum.joint_committed_index", lambda membership, match: max(match.values()))
     status = main(["--seeds", "6", "--jobs", "1"])

@@ -1,5 +1,7 @@
 """A failing schedule becomes a short one that still fails alike."""
 
+import pytest
+
 from tests.simulation.faults import Fault
 from tests.simulation.plan import draw
 from tests.simulation.run import run_plan
@@ -36,6 +38,7 @@ def test_a_plan_that_holds_is_left_alone():
     assert shrink(plan) == plan
 
 
+@pytest.mark.interpreted
 def test_a_failing_plan_shrinks_and_fails_alike(monkeypatch):
     # the leader is made to commit whatever it has: without any fault, the first commit is wrong
     monkeypatch.setattr("raft_zmq.core.quorum.joint_committed_index", lambda membership, match: max(match.values()))

@@ -9,6 +9,8 @@ from raft_zmq.core.messages import AppendEntries, DiskState, TimeoutNow
 from raft_zmq.node.disk_watch import RETRY_S, SNAPSHOT_RETRY_S, DiskWatch
 from tests.unit.raft_server import append, log
 
+pytestmark = pytest.mark.interpreted
+
 FAST_S, LIMIT_S, SLOW_S = 0.01, 0.1, 0.2
 SEGMENT_BYTES = 8000
 

@@ -2,9 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from raft_zmq.core.messages import PeerMessage
 from raft_zmq.node.network import Network
 from tests.unit.transport_world import reply
+
+pytestmark = pytest.mark.interpreted
 
 
 class Sent:

@@ -11,7 +11,8 @@ from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.state_machine import sessions
 from raft_zmq.state_machine.kv import KeyValueStore
-from raft_zmq.state_machine.replica import CHUNK_BYTES, SESSION_EXPIRED, Replica, chain
+from raft_zmq.state_machine.replica import SESSION_EXPIRED, Replica, chain
+from raft_zmq.state_machine.replica_snapshot import CHUNK_BYTES
 from raft_zmq.state_machine.sessions import id_of
 from raft_zmq.wire.commands import AdvanceClock, Append, Command, Get, Increment, OpenSession, Outcome, SessionCommand
 
@@ -72,6 +73,7 @@ def test_a_command_under_a_guessed_id_does_nothing(log):
     assert decode(log.increment(session_id, 1)).output == 1
 
 
+@pytest.mark.interpreted
 def test_two_sessions_never_share_an_id(log, monkeypatch):
     monkeypatch.setattr(sessions, "id_of", lambda nonce, index: 7)
     assert log.open(b"one") == 7

@@ -4,6 +4,7 @@ from types import ModuleType
 
 from tests.performance.rows import (
     compare,
+    compiled,
     curve,
     elections,
     failover,
@@ -20,6 +21,7 @@ from tests.performance.rows import (
 
 ROWS: dict[str, ModuleType] = {
     "compare": compare,
+    "compiled": compiled,
     "failover": failover,
     "elections": elections,
     "idle": idle,
