@@ -214,7 +214,8 @@ class Guard:
 
     def _take_all(self, port: str, traffic: dict[int, Traffic]) -> None:
         for fd, told in traffic.items():
-            if self._ports[port].get(fd) is None:
+            connection = self._ports[port].get(fd)
+            if connection is None or connection.ended:  # a new one may have the number of one that was cut
                 self._early.append((port, fd, told))
             else:
                 self._take(port, fd, told)

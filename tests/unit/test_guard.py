@@ -11,8 +11,11 @@ import pytest
 import zmq
 
 from raft_zmq.core.errors import SettingsError
+from raft_zmq.settings import Settings
 from raft_zmq.transport import keys, sockets, tcp
-from raft_zmq.transport.guard import CLIENTS, PEERS
+from raft_zmq.transport.connections import PortConnections, Traffic
+from raft_zmq.transport.counters import TransportCounters
+from raft_zmq.transport.guard import CLIENTS, PEERS, Guard
 from raft_zmq.wire import codec
 from raft_zmq.wire.client_messages import Done, Status
 from raft_zmq.wire.frames import ClientHeader
@@ -202,6 +205,30 @@ def test_one_client_may_not_take_all_connections(keys_dir: Path, new_node: NewNo
             until(lambda n=number: len(node.batches) > n, node)
         until(lambda: cut(node).get("client_connections_max", 0) >= 2, node)
         is_served(node, keys.load_client_keys(keys_dir, "other"))
+
+
+def test_what_comes_by_the_number_of_one_that_was_cut_is_the_next_ones() -> None:
+    """A message may be told before the guard has read that its connection has come and the former one has gone."""
+    context = sockets.new_context()
+    guard = Guard(context, Settings(node_id="n1", auth="none"), TransportCounters())
+    guard._ports[CLIENTS] = connections = PortConnections()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as accepted:
+        fd = accepted.fileno()
+        connections.add(fd, 0.0)
+        former = connections.get(fd)
+        assert former is not None
+        connections.end(former)
+        told = Traffic(fd)
+        told.owner = "app"
+        guard.tell(CLIENTS, {fd: told})
+        guard._calls.popleft()()
+        connections.add(fd, 1.0)  # what the events say that are read next
+        assert [(port, number) for port, number, _ in guard._early] == [(CLIENTS, fd)]
+        guard._take(*guard._early.pop())
+        present = connections.get(fd)
+        assert (former.owner, present and present.owner) == ("", "app")
+    guard.close()
+    context.term()
 
 
 def test_more_connections_than_the_system_allows_are_named(monkeypatch) -> None:
