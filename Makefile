@@ -19,7 +19,7 @@ COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) PYTES
 .PHONY: help lab test check test-code test-compiled test-of-compiled test-lab test-kind tools compiled coverage simulate golden fuzz bench clean .venv
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: $(VENV) ## run the whole lab; LAB_PLATFORM=auto|kind|kubernetes|local says where
 	@ansible-playbook site.yml
@@ -85,7 +85,7 @@ bench: $(VENV) ## measure the table of docs/performance.md; BENCH="--quick --onl
 
 compiled: $(VENV) ## build the package into build/compiled, the modules on a write's way compiled by mypyc
 	@rm -rf build/compiled build/mypyc build/lib.* build/temp.*
-	RAFT_ZMQ_COMPILE=1 pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target build/compiled .
+	COMPILE_RAFT_ZMQ=1 pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target build/compiled .
 
 clean: ## remove what was built, gathered and cached; `ansible-playbook playbooks/destroy.yml` ends a lab first
 	rm -rf build artifacts .tools .venv .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Builds the package as it stands or, with RAFT_ZMQ_COMPILE=1, with the modules on the way of a write compiled by mypyc
+"""Builds the package as it stands or, with COMPILE_RAFT_ZMQ=1, with the modules on the way of a write compiled by mypyc
 (docs/decisions/0019). Everything else about the package is in pyproject.toml.
 """
 
@@ -21,7 +21,7 @@ COMPILED = {
 
 def extensions() -> list[Extension]:
     """What to compile; mypyc needs a C compiler and the interpreter's headers."""
-    if os.environ.get("RAFT_ZMQ_COMPILE") != "1":
+    if os.environ.get("COMPILE_RAFT_ZMQ") != "1":
         return []
     from mypyc.build import mypycify
 

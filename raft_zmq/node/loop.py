@@ -165,7 +165,7 @@ class Node:
             pressing = self._unfinished or self._requests.has_work
             wait_ms = 0 if pressing else max(0, int((wake_at_s - time.monotonic()) * 1000 + 0.999))
             arrivals = self._network.wait(wait_ms)
-            woke_s = self._metrics.stages.woke_s = time.monotonic()
+            woke_s = time.monotonic()
             self._take_in(arrivals, tick_at_s)
             self._do_what_is_ready()
             self._send_answers()
@@ -216,6 +216,7 @@ class Node:
 
     def _hear_clients(self) -> None:
         """Let in what there is room for, and tell "busy" whoever is too many before anything else is done."""
+        self._metrics.stages.woke_s = time.monotonic()
         self._requests.receive(self._network.from_clients())
         self._send(self._requests.take_refusals())
 
@@ -297,12 +298,14 @@ class Node:
         It votes for nobody, acknowledges nothing and hears no peer; if it led, the others elect another leader.
         """
         self._stuck = True
+        self._requests.decline((), str(error))
         self._disk.no_room()
         self._log.message("error", str(error), self._state.current_term)
-        begun_s = time.monotonic()
-        self._disk_care.look(begun_s)
-        retry_at_s = begun_s + RETRY_S
+        self._disk_care.look(time.monotonic())
+        retry_at_s = time.monotonic() + RETRY_S
         while not self._stopping:
+            self._send(self._requests.take_refusals())
+            self._send_answers()
             arrivals = self._network.wait(max(0, int((retry_at_s - time.monotonic()) * 1000 + 0.999)))
             if arrivals.peers:
                 self._network.from_peers()
@@ -310,8 +313,6 @@ class Node:
                 self._requests.decline(self._network.from_clients(), str(error))
             if arrivals.other:
                 self._mailbox.run_waiting()
-            self._send(self._requests.take_refusals())
-            self._send_answers()
             if (now_s := time.monotonic()) < retry_at_s:
                 continue
             retry_at_s = now_s + RETRY_S

@@ -1,9 +1,9 @@
 """Between clients and the core: requests become inputs, and what the core decides becomes answers.
 
 The writes that came in during one turn of the loop are one proposal (or, when there are many, go into those of several
-turns: writes.py), and all reads one round of confirmation. Answers gather here until the end of the turn, so that each
-client gets one message. Too many requests at once are answered busy (admission.py), and what may take long is done a
-little at a time (work.py).
+turns: writes.py), and all reads one round of confirmation. Answers gather here until something has been applied or the
+turn ends, so that each client gets few messages. Too many requests at once are answered busy (admission.py), and what
+may take long is done a little at a time (work.py).
 """
 
 import time
@@ -28,8 +28,8 @@ from raft_zmq.transport.clients import Batch
 from raft_zmq.wire import client_messages as wire
 from raft_zmq.wire.commands import is_from_client
 
-RETRY_AFTER_S = 0.05
-TURNED_AWAY_S = 0.2  # much has to be worked off first, and each one who comes too early costs time
+RETRY_AFTER_S = 0.05  # when the core would take no more just now, or hands over
+TURNED_AWAY_S = 0.2  # when too many are let in: much is to be worked off first, and who comes too early costs time
 QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
 _BUSY_REASONS = ("busy", "transferring")
 encode = msgspec.msgpack.Encoder().encode
@@ -85,7 +85,8 @@ class Requests:
                 self._work.add(caller.routing_id, (caller, request))
 
     def decline(self, batches: Iterable[Batch], message: str) -> None:
-        """Refuse a turn's requests for want of room on the disk, except those that only ask about this very node."""
+        """Refuse what has come and what waits, for want of room on the disk; who asks about this node is served."""
+        self._work.turn_begins()
         for caller, request in self._admitted(batches):
             if isinstance(request, wire.Status | wire.LogRange):
                 self._work.add(caller.routing_id, (caller, request))
@@ -98,6 +99,7 @@ class Requests:
 
     def go_on(self) -> None:
         """Begin with what was let in, as many writes as a turn has room for, and do some of the work that waits."""
+        self._work.turn_begins()
         if self._writes:
             self._propose()
         if self._new_reads:
@@ -285,12 +287,14 @@ class Requests:
     def take_answers(self) -> dict[bytes, list[wire.Answer]]:
         """The answers since the last call, by connection."""
         answers, self._answers = self._answers, {}
-        self._work.turn_ended()
         return answers
 
     def forget(self, routing_id: bytes) -> None:
         """Nobody reads the answers there: what has not been begun is not done."""
-        for caller in (*(caller for caller, _ in self._work.forget(routing_id)), *self._writes.forget(routing_id)):
+        reads = [caller for caller, _ in self._new_reads if caller.routing_id == routing_id]
+        self._new_reads = [read for read in self._new_reads if read[0].routing_id != routing_id]
+        work = [caller for caller, _ in self._work.forget(routing_id)]
+        for caller in (*reads, *work, *self._writes.forget(routing_id)):
             self._admission.ended(caller.client)
 
     @property

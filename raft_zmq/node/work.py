@@ -52,8 +52,8 @@ class Work(Generic[T]):
                 self._waiting[routing_id] = waiting
         self._worked_s += time.monotonic() - begun_s
 
-    def turn_ended(self) -> None:
-        """The answers have been sent."""
+    def turn_begins(self) -> None:
+        """There is time again, and the answers so far have been sent."""
         self._worked_s = 0.0
         self._answered_bytes = 0
 

@@ -12,9 +12,9 @@ import xxhash
 
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.messages import Entry, EntryKind
+from raft_zmq.state_machine import replica_snapshot
 from raft_zmq.state_machine.checkpoint import Checkpoint
 from raft_zmq.state_machine.interface import StateMachine
-from raft_zmq.state_machine.replica_snapshot import SNAPSHOT_FORMAT, Header, chunks
 from raft_zmq.state_machine.session import Session
 from raft_zmq.state_machine.sessions import OUTCOMES_MAX, PENDING, Sessions
 from raft_zmq.wire.commands import AdvanceClock, Command, OpenSession, Outcome, SessionCommand
@@ -81,21 +81,21 @@ class Replica:
     def snapshot(self) -> Iterator[bytes]:
         """The whole applied state, frozen at the call, as chunks made when asked for (from any thread)."""
         sessions = self._sessions.frozen()
-        header = Header(
-            SNAPSHOT_FORMAT,
+        header = replica_snapshot.Header(
+            replica_snapshot.SNAPSHOT_FORMAT,
             self.last_applied,
             self.last_applied_term,
             self._digest,
             self.cluster_time_ms,
             len(sessions),
         )
-        return chunks(header, sessions, self.machine.snapshot())
+        return replica_snapshot.chunks(header, sessions, self.machine.snapshot())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Become the replica that made the snapshot; StorageError, and no change, if the chunks are none."""
         remaining = iter(chunks)
         try:
-            header = msgspec.msgpack.decode(next(remaining, b""), type=Header)
+            header = msgspec.msgpack.decode(next(remaining, b""), type=replica_snapshot.Header)
             sessions: list[Session] = []
             while len(sessions) < header.sessions:
                 sessions += msgspec.msgpack.decode(next(remaining, b""), type=list[Session])
@@ -104,9 +104,10 @@ class Replica:
                 f"snapshot of the replica: expected its header and sessions, found: {error}. "
                 "Remove the snapshot; the node fetches another from its leader."
             ) from error
-        if header.snapshot_format != SNAPSHOT_FORMAT:
+        known, found = replica_snapshot.SNAPSHOT_FORMAT, header.snapshot_format
+        if found != known:
             raise StorageError(
-                f"snapshot of the replica: expected format {SNAPSHOT_FORMAT}, found {header.snapshot_format}. "
+                f"snapshot of the replica: expected format {known}, found {found}. "
                 "Run a version of raft-zmq that knows it."
             )
         self.machine.restore(remaining)

@@ -1,4 +1,4 @@
-"""The memory of a process, as Python and the C library do not arrange it by themselves."""
+"""The memory of a process, as Python and the C library do not arrange it by themselves: for nodes and clients alike."""
 
 import ctypes
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ MAPPED_FROM_BYTES: Final = (
 )  # a larger piece is mapped by itself and given back when freed; glibc allows no more
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-HUGE_PAGE_BYTES: Final = 2 << 20
+HUGE_PAGE_SIZE: Final = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")  # in bytes; 2 MiB, mostly
+HUGE_BYTES_MAX: Final = 64 << 20  # moving takes time, and a node with a large state would come up later
 _MAPS: Final = Path("/proc/self/maps")
 _MADV_COLLAPSE: Final = 25  # Linux 6.1 and later; others refuse it
 
@@ -29,21 +30,21 @@ def keep_freed() -> bool:
 
 
 def use_huge_pages() -> int:
-    """Put what the process holds by now into pages of 2 MiB, where Linux can; returns how many bytes went (madvise(2)).
+    """Put what the process holds by now into huge pages, where Linux can; returns how many bytes went (madvise(2)).
 
     A node that has started keeps some 16 MiB of objects, and a write touches many of them. In pages of 4 KiB they are
     more than a processor remembers the places of, the less so as four processes take turns on it.
     """
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
-    if madvise is None or not _MAPS.exists():
+    if madvise is None or not HUGE_PAGE_SIZE.exists():
         return 0
+    page_bytes = int(HUGE_PAGE_SIZE.read_text())
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     moved_bytes = 0
     for start, end in heap_ranges(_MAPS.read_text()):
-        first = start + -start % HUGE_PAGE_BYTES
-        for address in range(first, end - HUGE_PAGE_BYTES + 1, HUGE_PAGE_BYTES):
-            if madvise(address, HUGE_PAGE_BYTES, _MADV_COLLAPSE) == 0:
-                moved_bytes += HUGE_PAGE_BYTES
+        for address in range(start + -start % page_bytes, end - page_bytes + 1, page_bytes):
+            if moved_bytes < HUGE_BYTES_MAX and madvise(address, page_bytes, _MADV_COLLAPSE) == 0:
+                moved_bytes += page_bytes
     return moved_bytes
 
 

@@ -44,7 +44,7 @@ def encode_peer(messages: Sequence[PeerMessage]) -> list[bytes]:
 
 def decode_peer(frame: Buffer) -> PeerMessage:
     """The message in a frame behind a PeerHeader."""
-    try:
+    try:  # as _decode does; what is read for each message is spared that call
         return _peer_message.decode(frame)
     except _UNREADABLE as error:
         raise _unreadable(frame, "peer message", error) from error

@@ -127,7 +127,7 @@ def test_all_writes_of_a_turn_are_one_proposal_and_all_reads_one_round(world):
 
 
 def test_what_is_let_in_in_the_middle_of_a_turn_begins_with_the_next(world):
-    """the core is asked nothing while the loop does what it has ready"""
+    """what may take long waits for a turn's own time"""
     world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, COMMAND), Read(2, b"a"), Status(3)])])
     assert (world.stepped, world.asked_here) == ([], [])
     assert world.requests.has_work
@@ -169,6 +169,22 @@ def test_a_full_disk_is_told_to_those_that_wait_too(world, monkeypatch):
     world.ask(*(Write(number, COMMAND) for number in range(1, 4)))
     world.requests.decline([(CLIENT, ANONYMOUS, [Write(4, COMMAND)])], "no room")
     assert [(answer.request_id, answer.kind) for answer in world.answers()] == [(4, "disk_full"), (3, "disk_full")]
+
+
+def test_a_full_disk_is_told_to_what_was_let_in_and_not_yet_begun(world):
+    world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, COMMAND), Read(2, b"query")])])
+    world.requests.decline((), "no room")
+    assert [(answer.request_id, answer.kind) for answer in world.answers()] == [(1, "disk_full"), (2, "disk_full")]
+    assert world.requests.levels()["requests_under_way"] == 0
+    assert not world.stepped
+
+
+def test_what_was_let_in_and_not_yet_begun_goes_with_its_connection(world):
+    world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, COMMAND), Read(2, b"query")])])
+    world.requests.forget(CLIENT)
+    world.requests.go_on()
+    assert not world.stepped
+    assert world.requests.levels()["requests_under_way"] == 0
 
 
 def test_waiting_writes_have_a_bound_in_bytes(world):

@@ -12,7 +12,8 @@ from raft_zmq.settings import load
 from raft_zmq.storage.disk import Disk
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.wire.client_messages import Answer, Busy, Done, Status, Write
-from tests.integration.test_bad_input import free_ports
+from tests.unit.storage_disks import wait_until
+from tests.unit.transport_world import free_port
 
 PATIENCE_MS = 30_000
 
@@ -35,7 +36,7 @@ def disk():
 @pytest.fixture
 def node(tmp_path, disk):
     """A cluster of one that lets one request in at a time."""
-    client_port, peer_port, http_port = free_ports(3)
+    client_port, peer_port, http_port = (free_port() for _ in range(3))
     flags = {
         "node_id": "n1",
         "members": f"n1=127.0.0.1:{peer_port}:{client_port}",
@@ -53,7 +54,8 @@ def node(tmp_path, disk):
     thread.start()
     yield node
     node.stop("the test is over")
-    thread.join()
+    thread.join(PATIENCE_MS / 1000)
+    assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -82,16 +84,14 @@ def answer_of(connection: ClientConnection) -> Answer:
 def test_who_comes_during_a_sync_is_told_busy_before_what_was_synced_is_applied(node, disk, connect):
     """in the next turn the first write would have ended, and there would be room"""
     first, second = connect(), connect()
-    while not isinstance(asked(first, 1), Done):
-        pass  # it does not lead yet
+    wait_until(lambda: isinstance(asked(first, 1), Done))  # until it leads
 
     def ask_second_once() -> None:
         if not node._requests.levels()["requests_under_way"]:
             return  # the sync of something else
         disk.meanwhile = lambda: None
         second.send([Write(2, opening(b"second"))])
-        while not node._network.clients_wait():
-            pass
+        wait_until(node._network.clients_wait)
 
     disk.meanwhile = ask_second_once
     assert isinstance(asked(first, 2), Done)

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -252,6 +253,11 @@ def test_every_flip_and_every_cut_of_a_snapshot_is_noticed(tmp_path):
     overwrite(path, sound + b"\0")
     with pytest.raises(CorruptionError):
         opened(tmp_path)
+
+
+def test_the_checksum_of_a_block_is_that_of_zlib():
+    header, crc = encode_block(CHUNK, 3, b"content", 7)
+    assert crc == zlib.crc32(b"content", zlib.crc32(header[:-4], 7))
 
 
 @pytest.mark.parametrize(("chunks_claimed", "appended"), [(2, b""), (1, b"more")])

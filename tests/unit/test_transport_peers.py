@@ -288,6 +288,25 @@ def test_garbage_is_dropped_and_the_good_around_it_arrives(new_node: NewNode) ->
     assert n1.counters.peer_messages_refused == {"bad_header": 3, "bad_message": 6}
 
 
+def test_a_header_is_judged_once_and_kept_only_while_small(new_node: NewNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+    whole = codec.decode_peer_header
+
+    def counted(frame: codec.Buffer) -> PeerHeader:
+        judged.append(len(frame))
+        return whole(frame)
+
+    monkeypatch.setattr(codec, "decode_peer_header", counted)
+    n1 = new_node("n1", None)
+    dealer = stranger(n1)
+    large = b"\x96" + header()[1:] + b"\xc5\x04\x00" + bytes(1024)  # of a newer version, with a field more
+    for number, frame in enumerate((header(), header(), large, large)):
+        dealer.send_multipart([frame, *codec.encode_peer([reply(number)])])
+    until(lambda: len(n1.received) == 4, n1)
+    dealer.close()
+    assert judged == [len(header()), len(large), len(large)]
+
+
 def test_an_unknown_kind_of_message_is_reported_by_its_name(new_node: NewNode) -> None:
     n1 = new_node("n1", None)
     dealer = stranger(n1)
@@ -362,11 +381,13 @@ def test_a_refused_peer_gets_in_once_its_key_is_known(keys_dir: Path, new_node: 
 def test_a_key_taken_off_the_ring_loses_its_live_connection(keys_dir: Path, new_node: NewNode, tmp_path: Path) -> None:
     n1, n2 = new_node("n1", keys_dir), new_node("n2", keys_dir)
     connect_all(n1, n2)
+    n2.transport.send("n1", [reply(0)])
+    until(lambda: n1.received, n1, n2)
     keys.generate(tmp_path, ["n1", "n2"], {})
     n1.ring.current = keys.load_node_keys(tmp_path, "n1")
     n2.transport.send("n1", [reply(1)])
     until(lambda: n1.refused, n1, n2)
-    assert not n1.received
+    assert n1.numbers() == [0]
     assert n1.counters.peer_messages_refused == {"revoked_key": 1}
     until(lambda: not n2.connected_to("n1"), n1, n2)
     assert n1.counters.connections_cut["revoked_key"] == 1

@@ -32,7 +32,7 @@ def test_a_turn_is_short_however_much_there_is_to_do() -> None:
         waiting.go_on()
         waiting.go_on()  # the same turn: no more time for it
         assert 1 <= len(done) - before <= 1 + work.WORK_S / 0.001
-        waiting.turn_ended()
+        waiting.turn_begins()
         turns += 1
     assert done == list(range(200))
     assert turns >= 200 * 0.001 / work.WORK_S
