@@ -288,6 +288,7 @@ def test_garbage_is_dropped_and_the_good_around_it_arrives(new_node: NewNode) ->
     assert n1.counters.peer_messages_refused == {"bad_header": 3, "bad_message": 6}
 
 
+@pytest.mark.interpreted
 def test_a_header_is_judged_once_and_kept_only_while_small(new_node: NewNode, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[int] = []
     whole = codec.decode_peer_header
