@@ -39,7 +39,7 @@ class MessageReader:
         return traffic
 
     def read(self) -> Message | None:
-        """The next message, or None when there is none for now. Never blocks.
+        """The next message, or None when no other has come. Never blocks.
 
         A message with too many frames comes with frames_max + 1 of them.
         """

@@ -12,7 +12,8 @@ from raft_zmq.core.errors import StorageError
 from raft_zmq.node import Node
 from raft_zmq.settings import load
 from raft_zmq.storage.disk import Disk
-from tests.integration.test_bad_input import free_ports, run_node
+from tests.integration.test_bad_input import run_node
+from tests.lone_node import lone_node
 
 
 @pytest.mark.mount
@@ -45,19 +46,8 @@ class FailingDisk(Disk):
 
 def test_a_failing_sync_ends_the_node_and_nothing_is_promised(tmp_path, capfd):
     """rule 25: a failed sync is fatal, and never tried again"""
-    client_port, peer_port, http_port = free_ports(3)
-    flags = {
-        "node_id": "n1",
-        "members": f"n1=127.0.0.1:{peer_port}:{client_port}",
-        "data_dir": str(tmp_path),
-        "bind_host": "127.0.0.1",
-        "client_port": client_port,
-        "peer_port": peer_port,
-        "http_port": http_port,
-        "auth": "none",
-    }
     disk = FailingDisk()
-    node = Node(load(flags, {}), disk=disk)
+    node = Node(load(lone_node(tmp_path), {}), disk=disk)
     disk.failing = True  # the first election cannot be written down
     ended: list[Exception] = []
 

@@ -12,8 +12,8 @@ from raft_zmq.settings import load
 from raft_zmq.storage.disk import Disk
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.wire.client_messages import Answer, Busy, Done, Status, Write
+from tests.lone_node import lone_node
 from tests.unit.storage_disks import wait_until
-from tests.unit.transport_world import free_port
 
 PATIENCE_MS = 30_000
 
@@ -36,20 +36,7 @@ def disk():
 @pytest.fixture
 def node(tmp_path, disk):
     """A cluster of one that lets one request in at a time."""
-    client_port, peer_port, http_port = (free_port() for _ in range(3))
-    flags = {
-        "node_id": "n1",
-        "members": f"n1=127.0.0.1:{peer_port}:{client_port}",
-        "data_dir": str(tmp_path),
-        "bind_host": "127.0.0.1",
-        "client_port": client_port,
-        "peer_port": peer_port,
-        "http_port": http_port,
-        "auth": "none",
-        "log_level": "error",
-        "requests_max": 1,
-    }
-    node = Node(load(flags, {}), disk=disk)
+    node = Node(load(lone_node(tmp_path, log_level="error", requests_max=1), {}), disk=disk)
     thread = threading.Thread(target=node.run)
     thread.start()
     yield node

@@ -4,8 +4,6 @@ import platform
 import subprocess
 import sys
 
-import pytest
-
 from raft_zmq.transport.memory import HUGE_BYTES_MAX, HUGE_PAGE_SIZE, heap_ranges
 
 SCRIPT = """
@@ -56,13 +54,12 @@ def _can_collapse() -> bool:
     return platform.system() == "Linux" and version >= (6, 1) and HUGE_PAGE_SIZE.exists()
 
 
-@pytest.mark.skipif(not _can_collapse(), reason="needs Linux 6.1 or later with huge pages")
 def test_what_went_into_huge_pages_is_there_and_unchanged():
+    """where the system has none, nothing goes"""
     done = subprocess.run([sys.executable, "-c", HUGE_SCRIPT], capture_output=True, text=True, timeout=60, check=True)
     moved_bytes, found_bytes = map(int, done.stdout.split())
-    assert 0 < moved_bytes <= HUGE_BYTES_MAX
-    assert moved_bytes % int(HUGE_PAGE_SIZE.read_text()) == 0
-    assert found_bytes >= moved_bytes
+    assert (moved_bytes > 0) == _can_collapse()
+    assert moved_bytes <= min(HUGE_BYTES_MAX, found_bytes)
 
 
 def test_only_memory_of_the_process_itself_is_taken():
