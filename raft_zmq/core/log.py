@@ -8,7 +8,6 @@ from raft_zmq.core.messages import Entry
 class RaftLog:
     """Entries first_index … last_index, contiguous; what came before is known only by `start_term`.
 
-    While the log is empty, `last_index` is that of the snapshot.
     `snapshot_index` is the last entry covered by the newest snapshot on disk; the log may reach further down than
     that (trailing entries). `stable_index` is the last entry known to be synced here.
     """
@@ -16,13 +15,17 @@ class RaftLog:
     def __init__(self, entries: Sequence[Entry], start_term: int, snapshot_index: int, snapshot_term: int) -> None:
         self._entries = list(entries)
         self.first_index = entries[0].index if entries else snapshot_index + 1
-        self.last_index = self.first_index + len(entries) - 1
         self.start_term = start_term if entries else snapshot_term
         self.snapshot_index = snapshot_index
         self.snapshot_term = snapshot_term
         self.stable_index = self.last_index
         self._write_from = self.last_index + 1  # what the next Ready has to write
         self._in_flight_to = 0  # the last entry of the write under way; 0 is "no write under way"
+
+    @property
+    def last_index(self) -> int:
+        """The index of the newest entry; that of the snapshot while the log is empty."""
+        return self.first_index + len(self._entries) - 1
 
     @property
     def last_term(self) -> int:
@@ -58,12 +61,10 @@ class RaftLog:
         """Add entries directly after the last one."""
         assert not entries or entries[0].index == self.last_index + 1
         self._entries.extend(entries)
-        self.last_index += len(entries)
 
     def truncate(self, first: int) -> None:
         """Remove the entries from `first` on. A write under way no longer vouches for them (rule 21)."""
         del self._entries[first - self.first_index :]
-        self.last_index = self.first_index + len(self._entries) - 1
         self.stable_index = min(self.stable_index, first - 1)
         self._write_from = min(self._write_from, first)
         self._in_flight_to = min(self._in_flight_to, first - 1)
@@ -72,7 +73,6 @@ class RaftLog:
         """Drop everything: the log begins after a snapshot that was installed (rule 20)."""
         self._entries.clear()
         self.first_index = index + 1
-        self.last_index = index
         self.start_term = term
         self.snapshot_index, self.snapshot_term = index, term
         self.stable_index = index

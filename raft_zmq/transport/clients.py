@@ -86,8 +86,6 @@ class ClientPort:
         """Send the answers in as few messages as can be. Never blocks; a client that is gone, or reads too slowly,
         loses them: False.
         """
-        if len(answers) == 1:
-            return self._send(routing_id, answers)
         return all(self._send(routing_id, batch) for batch in _batches(answers))
 
     def tell_traffic(self) -> None:

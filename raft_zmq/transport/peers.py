@@ -18,7 +18,7 @@ from raft_zmq.transport import guard, sockets
 from raft_zmq.transport.connections import Traffic
 from raft_zmq.transport.counters import TransportCounters, count
 from raft_zmq.transport.guard import Guard
-from raft_zmq.transport.keys import KeyRing, NodeKeys
+from raft_zmq.transport.keys import KeyRing
 from raft_zmq.transport.monitor import Change
 from raft_zmq.transport.peer_link import Curve, PeerLink
 from raft_zmq.transport.reader import Frame, MessageReader, user_key
@@ -31,8 +31,6 @@ Delivery = tuple[str, str, PeerMessage]  # the sender's node id and incarnation,
 
 _MESSAGES_PER_RECEIVE = 1024
 _RECEIVE_S = 0.02  # work on what has come for this long at most: heartbeats wait meanwhile
-_HEADERS_MAX = 1000  # to be kept once judged: a node has one, and another after each restart or move
-_HEADER_BYTES_MAX = 1024  # of such a one
 _LINKS_MAX = 100  # with so many open, a sender that is no member here is not answered
 
 
@@ -70,8 +68,6 @@ class PeerTransport:
         self._wanted: dict[str, str] = {}  # addresses of the members to be connected to
         self._links: dict[str, PeerLink] = {}
         self._named_links = itertools.count()
-        self._believed: dict[tuple[str, bytes], PeerHeader] = {}  # by key and bytes: headers that have been judged
-        self._believed_under: NodeKeys | None = None  # the keys by which they have
         self._incarnation = incarnation
         self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
@@ -215,24 +211,8 @@ class PeerTransport:
                 self._refuse(header.sender, "bad_message", error)
 
     def _header_of(self, frame: Frame, traffic: Traffic) -> PeerHeader | None:
-        """The header if it is one to believe: every message of a node begins alike, so each is judged once."""
+        """The header if it is one to believe; else it is refused."""
         key = user_key(frame)
-        if len(frame) > _HEADER_BYTES_MAX:
-            return self._judge(key, frame, traffic)
-        ring = self._keys.current if self._keys else None
-        if self._believed_under is not ring:
-            self._believed_under = ring
-            self._believed.clear()
-        header = self._believed.get((key, frame.bytes))
-        if header is None:
-            header = self._judge(key, frame, traffic)
-            if header is not None and len(self._believed) < _HEADERS_MAX:
-                self._believed[key, frame.bytes] = header
-        elif ring is not None:
-            traffic.key, traffic.owner = key, header.sender
-        return header
-
-    def _judge(self, key: str, frame: Frame, traffic: Traffic) -> PeerHeader | None:
         owner = self._keys.node_of(key) if self._keys else None
         if self._keys and owner is None:
             self._refuse("", "revoked_key")

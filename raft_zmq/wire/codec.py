@@ -16,8 +16,6 @@ from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader, PeerHeader
 
 _ERROR_CHARACTERS_MAX = 200  # the text may quote what the peer sent, at any length
 
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # the last is what deep nesting raises
-
 Buffer = bytes | memoryview | msgspec.Raw
 
 _Batch = msgspec.Meta(max_length=CLIENT_BATCH_MAX)
@@ -44,10 +42,7 @@ def encode_peer(messages: Sequence[PeerMessage]) -> list[bytes]:
 
 def decode_peer(frame: Buffer) -> PeerMessage:
     """The message in a frame behind a PeerHeader."""
-    try:  # as _decode does; what is read for each message is spared that call
-        return _peer_message.decode(frame)
-    except _UNREADABLE as error:
-        raise _unreadable(frame, "peer message", error) from error
+    return _decode(_peer_message, frame, "peer message")
 
 
 def encode_peer_header(header: PeerHeader) -> bytes:
@@ -77,10 +72,7 @@ def encode_requests(requests: Sequence[Request]) -> bytes:
 
 def decode_requests(frame: Buffer) -> list[Request]:
     """All requests of a frame, or PeerError when one of them is bad."""
-    try:
-        return _requests.decode(frame)
-    except _UNREADABLE as error:
-        raise _unreadable(frame, "requests", error) from error
+    return _decode(_requests, frame, "requests")
 
 
 def encode_answers(answers: Sequence[Answer]) -> bytes:
@@ -90,10 +82,7 @@ def encode_answers(answers: Sequence[Answer]) -> bytes:
 
 def decode_answers(frame: Buffer) -> list[Answer]:
     """All answers of a frame, or PeerError when one of them is bad."""
-    try:
-        return _answers.decode(frame)
-    except _UNREADABLE as error:
-        raise _unreadable(frame, "answers", error) from error
+    return _decode(_answers, frame, "answers")
 
 
 def sort_requests(frame: Buffer) -> tuple[list[Request], list[Refused]]:
@@ -120,12 +109,11 @@ def _readable_id(raw: msgspec.Raw) -> int:
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: Buffer, what: str) -> _T:
+    """Every way in which bytes can be wrong ends as PeerError: RecursionError is what deep nesting raises."""
     try:
         return decoder.decode(frame)
-    except _UNREADABLE as error:
-        raise _unreadable(frame, what, error) from error
-
-
-def _unreadable(frame: Buffer, what: str, error: Exception) -> PeerError:
-    found = str(error)[:_ERROR_CHARACTERS_MAX]
-    return PeerError(f"{what}: expected a frame as in docs/wire-protocol.md, found {len(frame)} bytes: {found}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        found = str(error)[:_ERROR_CHARACTERS_MAX]
+        raise PeerError(
+            f"{what}: expected a frame as in docs/wire-protocol.md, found {len(frame)} bytes: {found}"
+        ) from error

@@ -288,26 +288,6 @@ def test_garbage_is_dropped_and_the_good_around_it_arrives(new_node: NewNode) ->
     assert n1.counters.peer_messages_refused == {"bad_header": 3, "bad_message": 6}
 
 
-@pytest.mark.interpreted
-def test_a_header_is_judged_once_and_kept_only_while_small(new_node: NewNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged: list[int] = []
-    whole = codec.decode_peer_header
-
-    def counted(frame: codec.Buffer) -> PeerHeader:
-        judged.append(len(frame))
-        return whole(frame)
-
-    monkeypatch.setattr(codec, "decode_peer_header", counted)
-    n1 = new_node("n1", None)
-    dealer = stranger(n1)
-    large = b"\x96" + header()[1:] + b"\xc5\x04\x00" + bytes(1024)  # of a newer version, with a field more
-    for number, frame in enumerate((header(), header(), large, large)):
-        dealer.send_multipart([frame, *codec.encode_peer([reply(number)])])
-    until(lambda: len(n1.received) == 4, n1)
-    dealer.close()
-    assert judged == [len(header()), len(large), len(large)]
-
-
 def test_an_unknown_kind_of_message_is_reported_by_its_name(new_node: NewNode) -> None:
     n1 = new_node("n1", None)
     dealer = stranger(n1)
