@@ -80,6 +80,8 @@ def _truncate(state: State, first_index: int) -> None:
 def _reply_up_to(state: State, sender: str, request: AppendEntries, match_index: int) -> None:
     """Commit no further than this request has verified (rule 4), and promise what will be synced."""
     state.commit_index = max(state.commit_index, min(request.leader_commit, match_index))
+    if request.quiet and state.disk is DiskState.GOOD:
+        return
     state.promise(
         sender,
         AppendReply(

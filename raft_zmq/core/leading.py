@@ -16,6 +16,8 @@ from raft_zmq.core.progress import Progress, ProgressState
 from raft_zmq.core.ready import Accepted, Refused
 from raft_zmq.core.state import Role, State
 
+Heartbeats = dict[tuple[int, bool], AppendEntries]  # made just now, by the entry they name and whether they are quiet
+
 
 def propose(state: State, ticket: int, commands: list[bytes]) -> None:
     """Append the client's commands, or refuse them without a trace (§5.3)."""
@@ -65,15 +67,17 @@ def _has_room(state: State, progress: Progress) -> bool:
 
 def confirm_reads(state: State) -> None:
     """Ask those whom no entries of this turn went to whether this server still leads (§8, rule 18)."""
+    made: Heartbeats = {}
     for node_id, progress in state.progress.items():
         if progress.sent_read_token < state.read_token:
-            _heartbeat(state, node_id, progress)
+            _heartbeat(state, node_id, progress, made)
 
 
 def broadcast_heartbeats(state: State) -> None:
     """Tell everyone at once who leads and what is committed."""
+    made: Heartbeats = {}
     for node_id, progress in state.progress.items():
-        _heartbeat(state, node_id, progress)
+        _heartbeat(state, node_id, progress, made)
 
 
 def heartbeat_quiet_followers(state: State) -> None:
@@ -83,21 +87,25 @@ def heartbeat_quiet_followers(state: State) -> None:
         reads.begin_round(state)  # its confirmation extends the lease
     state.heartbeat_due_s = state.now_s + interval_s
     state.caught_up_index, state.commit_index_at_heartbeat = state.commit_index_at_heartbeat, state.commit_index
+    made: Heartbeats = {}
     for node_id, progress in state.progress.items():
         patience_s = state.config.election_timeout_s_max if progress.state is ProgressState.SNAPSHOT else interval_s
         if progress.waiting and state.now_s - progress.waiting_since_s >= patience_s:
             progress.waiting = False  # the message or its answer may be lost
         if state.now_s - progress.last_sent_s >= interval_s / 2 or progress.sent_read_token < state.read_token:
-            _heartbeat(state, node_id, progress)
+            _heartbeat(state, node_id, progress, made)
 
 
 def send_heartbeat(state: State, node_id: str) -> None:
     """One heartbeat to one follower."""
-    _heartbeat(state, node_id, state.progress[node_id])
+    _heartbeat(state, node_id, state.progress[node_id], {})
 
 
-def _heartbeat(state: State, node_id: str, progress: Progress) -> None:
-    """An AppendEntries without entries. Where the logs are not known to agree it names the start, which always fits."""
+def _heartbeat(state: State, node_id: str, progress: Progress, made: Heartbeats) -> None:
+    """An AppendEntries without entries. Where the logs are not known to agree it names the start, which always fits.
+
+    Followers to whom the same is to be said get one and the same message, so that the caller may encode it once.
+    """
     prev_log_index, prev_log_term = 0, 0
     if progress.state is not ProgressState.SNAPSHOT:
         term = state.log.term_at(progress.next_index - 1)
@@ -106,10 +114,28 @@ def _heartbeat(state: State, node_id: str, progress: Progress) -> None:
         elif progress.state is ProgressState.REPLICATE:
             # A follower that answers nothing has been overtaken by the compaction: look for it anew, with a snapshot.
             progress.become_probe(progress.match_index + 1)
-    _send_append(state, node_id, progress, _make_append(state, prev_log_index, prev_log_term, ()))
+    quiet = _knows_enough(state, progress)
+    message = made.get((prev_log_index, quiet))
+    if message is None:
+        message = made[prev_log_index, quiet] = _make_append(state, prev_log_index, prev_log_term, (), quiet=quiet)
+    _send_append(state, node_id, progress, message)
 
 
-def _make_append(state: State, prev_log_index: int, prev_log_term: int, entries: tuple[Entry, ...]) -> AppendEntries:
+def _knows_enough(state: State, progress: Progress) -> bool:
+    """Whether an answer would tell nothing: the follower has everything, no read waits for it, and it lives.
+
+    It is asked often enough for several answers to be lost before it would count as gone (`check_quorum`).
+    """
+    return (
+        progress.match_index == state.log.last_index
+        and progress.read_token >= state.read_token
+        and state.now_s - progress.last_heard_s < state.config.election_timeout_s_max / 3
+    )
+
+
+def _make_append(
+    state: State, prev_log_index: int, prev_log_term: int, entries: tuple[Entry, ...], *, quiet: bool = False
+) -> AppendEntries:
     return AppendEntries(
         term=state.current_term,
         prev_log_index=prev_log_index,
@@ -117,6 +143,7 @@ def _make_append(state: State, prev_log_index: int, prev_log_term: int, entries:
         entries=entries,
         leader_commit=state.commit_index,
         read_token=state.read_token,
+        quiet=quiet,
     )
 
 

@@ -91,15 +91,19 @@ class RaftLog:
         return first
 
     def snapshot_written(self, index: int, term: int, keep_from: int) -> list[Entry]:
-        """A snapshot of everything up to `index` is on disk: entries below `keep_from` go (§7), and are returned."""
+        """A snapshot of everything up to `index` is on disk: entries below `keep_from` go (§7), and are returned.
+
+        None of those is touched, for that takes long where they are many; only the few that stay are.
+        """
         self.snapshot_index, self.snapshot_term = index, term
         keep_from = min(keep_from, index + 1)
         if keep_from <= self.first_index:
             return []
         new_start_term = self.term_at(keep_from - 1)
         assert new_start_term is not None
-        gone = self._entries[: keep_from - self.first_index]
-        del self._entries[: len(gone)]
+        leaving = keep_from - self.first_index
+        gone, self._entries = self._entries, self._entries[leaving:]
+        del gone[leaving:]
         self.first_index = keep_from
         self.start_term = new_start_term
         return gone

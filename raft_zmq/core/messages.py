@@ -97,7 +97,8 @@ class AppendEntries(Message, frozen=True, kw_only=True):
     """Leader to follower: put `entries` after the entry (prev_log_index, prev_log_term) (Figure 2, §5.3).
 
     Answer: AppendReply. () is a heartbeat. `read_token` names the newest round of reads that this message was sent
-    after; the answer repeats it and so confirms leadership for that round and all before it (§8, thesis 6.4).
+    after; the answer repeats it and so confirms leadership for that round and all before it (§8, thesis 6.4). A `quiet`
+    heartbeat is answered only by who has something to say against it.
     """
 
     prev_log_index: Index
@@ -105,6 +106,7 @@ class AppendEntries(Message, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     leader_commit: Index  # may lie beyond the last entry sent
     read_token: Token
+    quiet: bool = False
 
 
 class AppendReply(Message, frozen=True, kw_only=True):

@@ -148,7 +148,7 @@ class Raft:
         """The time by which a Tick must come."""
         state = self.state
         if state.role is Role.LEADER:
-            due_s = min(state.heartbeat_due_s, state.quorum_due_s)
+            due_s = state.heartbeat_due_s  # that is often enough for everything but the end of a transfer
             return min(due_s, state.transfer.deadline_s) if state.transfer is not None else due_s
         if bootstrap.is_open(state):
             return min(state.hello_due_s, state.election_deadline_s)
@@ -238,7 +238,9 @@ class Raft:
         keep_from = state.log.trailing_from(index, state.config.trailing_entries, state.config.trailing_bytes)
         awaited = leading.snapshot_receivers_need_from(state)
         state.snapshot_bytes = total_bytes
-        state.outbox.compacted += state.log.snapshot_written(index, term, min(keep_from, awaited))
+        gone = state.log.snapshot_written(index, term, min(keep_from, awaited))
+        if gone:
+            state.outbox.compacted.append(gone)
         if state.role is Role.LEADER:
             leading.offer_newer_snapshot(state)
         configuration.forget_before(state, index)

@@ -59,7 +59,7 @@ class Ready(msgspec.Struct, kw_only=True):
     messages_after_sync: list[Outgoing]  # promises: only once all of the above is synced
     snapshot_sends: list[Outgoing]  # InstallSnapshot without `data`: the caller fills it in from the snapshot's file
     committed: list[Entry]  # to apply, in order, after the sync
-    compacted: list[Entry]  # no longer in the log, and nobody else's: to free all of them at once may take long
+    compacted: list[list[Entry]]  # no longer in the log, nor anywhere else: to free all of them at once may take long
     accepted: list[Accepted]
     refused: list[Refused]
     reads: list[ReadGranted]

@@ -33,7 +33,7 @@ class Outbox:
         self.snapshot_chunks: list[InstallSnapshot] = []
         self.reset_log_to: tuple[int, int] | None = None
         self.base_membership: Membership | None = None
-        self.compacted: list[Entry] = []
+        self.compacted: list[list[Entry]] = []
         self.accepted: list[Accepted] = []
         self.refused: list[Refused] = []
         self.reads: list[ReadGranted] = []

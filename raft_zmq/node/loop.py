@@ -15,7 +15,7 @@ import msgspec
 from raft_zmq.core import inputs
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
-from raft_zmq.core.messages import DiskState, Entry, InstallSnapshot
+from raft_zmq.core.messages import DiskState, InstallSnapshot
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
@@ -25,6 +25,7 @@ from raft_zmq.node.caller import Caller
 from raft_zmq.node.disk_care import DiskCare
 from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
 from raft_zmq.node.faults import Faults
+from raft_zmq.node.leftovers import Leftovers
 from raft_zmq.node.mailbox import Mailbox
 from raft_zmq.node.network import Arrivals, Network
 from raft_zmq.node.requests import Requests
@@ -45,8 +46,8 @@ from raft_zmq.wire import client_messages as wire
 
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
-HOUSEKEEPING_S = 0.1
-FREED_AT_ONCE = 10_000  # entries that left the log; a millisecond or two
+HOUSEKEEPING_S = 0.1  # between two times, for a node that is awake anyway
+UNKEPT_S = 0.15  # and it wakes up for that alone
 TURN_S = 0.002  # of work, and no further round of what is ready begins: who has just come waits
 
 
@@ -102,8 +103,8 @@ class Node:
         self._storage.forget_stored()
         self._clock = ClusterClock(settings.session_ttl_s)
         self._log_bytes_at_snapshot = 0
-        self._compacted: list[Entry] = []  # what is left to be freed
-        self._housekeeping_due_s = now_s
+        self._leftovers = Leftovers()
+        self._house_kept_s = now_s
         self._snapshot_callers: list[Caller] = []
         self._network = Network(settings, self._storage.identity.incarnation, self._log, self._peer_lost)
         self._closers.callback(self._network.close)
@@ -161,7 +162,7 @@ class Node:
         self._do_what_is_ready()
         while not (self._stopping and self._may_stop()):
             tick_at_s = self._raft.wake_at_s()
-            wake_at_s = min(tick_at_s, self._housekeeping_due_s, self._network.faults.next_release_s)
+            wake_at_s = min(tick_at_s, self._house_kept_s + UNKEPT_S, self._network.faults.next_release_s)
             pressing = self._unfinished or self._requests.has_work
             wait_ms = 0 if pressing else max(0, int((wake_at_s - time.monotonic()) * 1000 + 0.999))
             arrivals = self._network.wait(wait_ms)
@@ -169,6 +170,7 @@ class Node:
             self._take_in(arrivals, tick_at_s)
             self._do_what_is_ready()
             self._send_answers()
+            self._leftovers.free_some()
             self._metrics.turn_s.observe(time.monotonic() - woke_s)
 
     def _may_stop(self) -> bool:
@@ -197,7 +199,7 @@ class Node:
         now_s = time.monotonic()
         if now_s >= tick_at_s:
             self._raft.step(now_s, inputs.Tick())
-        if now_s >= self._housekeeping_due_s:
+        if now_s >= self._house_kept_s + HOUSEKEEPING_S:
             self._keep_house(now_s)
         if now_s >= self._network.faults.next_release_s:
             self._network.faults.poll(now_s)
@@ -248,7 +250,7 @@ class Node:
                 self._apply(ready)
                 self._send_answers()
             self._raft.advance()
-            self._compacted += ready.compacted
+            self._leftovers.add(ready.compacted)
             for event in ready.events:
                 self._react_to(event)
             for chunk in ready.snapshot_chunks:
@@ -259,8 +261,7 @@ class Node:
         self._unfinished = False
 
     def _send_chunks(self, ready: Ready) -> None:
-        for outgoing in ready.snapshot_sends:
-            to, message = outgoing
+        for to, message in ready.snapshot_sends:
             assert isinstance(message, InstallSnapshot)
             filled = self._storage.fill_chunk(message)
             if filled is None:
@@ -380,10 +381,9 @@ class Node:
 
     def _keep_house(self, now_s: float) -> None:
         """What has to be looked after some times a second, but not for each message."""
-        self._housekeeping_due_s = now_s + HOUSEKEEPING_S
+        self._house_kept_s = now_s
         self._network.check_connections(now_s)
         self._disk_care.look(now_s)
-        del self._compacted[-max(FREED_AT_ONCE, len(self._compacted) // 8) :]
         if self._wants_snapshot() and self._disk.may_snapshot(now_s):
             self._begin_snapshot()
         if self._state.role is Role.LEADER:

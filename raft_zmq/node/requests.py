@@ -21,7 +21,7 @@ from raft_zmq.core.state import State
 from raft_zmq.node.admission import Admission
 from raft_zmq.node.caller import Caller
 from raft_zmq.node.work import Work
-from raft_zmq.node.writes import Waiting, WriteQueue
+from raft_zmq.node.writes import WRITES_IN_OVERLOADED_TURN, WRITES_IN_TURN, Waiting, WriteQueue
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.clients import Batch
@@ -29,6 +29,7 @@ from raft_zmq.wire import client_messages as wire
 from raft_zmq.wire.commands import is_from_client
 
 RETRY_AFTER_S = 0.05  # when the core would take no more just now, or hands over
+OVERLOADED_S = 1.0  # after the last one was turned away
 TURNED_AWAY_S = 0.2  # when too many are let in: much is to be worked off first, and who comes too early costs time
 QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
 _BUSY_REASONS = ("busy", "transferring")
@@ -58,6 +59,7 @@ class Requests:
         self._answer_here = answer_here
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
         self._writes = WriteQueue(state.config.uncommitted_bytes_max)
+        self._turned_away_s = -OVERLOADED_S  # when that happened last
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._refusals: dict[bytes, list[wire.Answer]] = {}  # of what is too much; they do not wait as well
@@ -119,6 +121,7 @@ class Requests:
                 self._turn_away(routing_id, *(request.request_id for request in requests[admitted:]))
 
     def _turn_away(self, routing_id: bytes, *request_ids: int) -> None:
+        self._turned_away_s = time.monotonic()
         self._metrics.counters.busy += len(request_ids)
         refusals = self._refusals.setdefault(routing_id, [])
         refusals += [wire.Busy(request_id, TURNED_AWAY_S) for request_id in request_ids]
@@ -141,9 +144,10 @@ class Requests:
 
     def _propose(self) -> None:
         """Propose what this turn has room for: all of it shares one record and one sync."""
-        writes = self._writes.take()
-        ticket = self._ticket()
         now_s = time.monotonic()
+        overloaded = now_s - self._turned_away_s < OVERLOADED_S
+        writes = self._writes.take(WRITES_IN_OVERLOADED_TURN if overloaded else WRITES_IN_TURN)
+        ticket = self._ticket()
         came_s = writes[0].came_s
         self._metrics.stages.queue_s.observe(now_s - came_s)
         self._proposals[ticket] = [write.caller for write in writes]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from raft_zmq.node.caller import Caller
 
 WRITES_IN_TURN = 256  # more hardly make a sync cheaper, and everyone else would wait for them
+WRITES_IN_OVERLOADED_TURN = 128  # whoever is turned away is to hear so soon, which is worth a tenth of the throughput
 
 
 class Waiting(NamedTuple):
@@ -36,23 +37,20 @@ class WriteQueue:
         self._waiting.append(write)
         return True
 
-    def take(self) -> list[Waiting]:
-        """The oldest, as many as a turn proposes."""
-        return self._take(WRITES_IN_TURN)
+    def take(self, count: int) -> list[Waiting]:
+        """The oldest, so many at most."""
+        taken = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+        self._size_bytes -= sum(len(write.command) for write in taken)
+        return taken
 
     def take_all(self) -> list[Caller]:
         """Everyone who waits: they will hear something else."""
-        return [write.caller for write in self._take(len(self._waiting))]
+        return [write.caller for write in self.take(len(self._waiting))]
 
     def forget(self, routing_id: bytes) -> list[Caller]:
         """Drop what came by that connection: nobody reads the answers."""
         dropped = [write.caller for write in self._waiting if write.caller.routing_id == routing_id]
-        for write in self._take(len(self._waiting)):
+        for write in self.take(len(self._waiting)):
             if write.caller.routing_id != routing_id:
                 self.add(write)
         return dropped
-
-    def _take(self, count: int) -> list[Waiting]:
-        taken = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
-        self._size_bytes -= sum(len(write.command) for write in taken)
-        return taken

@@ -19,7 +19,7 @@ from raft_zmq.wire.client_messages import NodeStatus
 REQUESTS_MAX: Final = 32  # at once
 REQUEST_TIMEOUT_S: Final = 5.0  # for a client that sends or reads too slowly
 ROOM_S: Final = 0.1  # how long a new request waits for the one that has to make room
-_STOP_POLL_S: Final = 0.1
+_STOP_S: Final = 1.0  # how long to wait for the thread that accepts
 _TEXT: Final = "text/plain; charset=utf-8"
 
 Request = socket.socket | tuple[bytes, socket.socket]  # as socketserver types it; here always a socket
@@ -50,9 +50,8 @@ class HttpServer:
                 "Set RAFT_HTTP_PORT to a free port, or end the process that holds this one."
             ) from error
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_STOP_POLL_S,), name="http", daemon=True
-        )
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -60,9 +59,17 @@ class HttpServer:
 
     def close(self) -> None:
         """Stop listening; requests under way are not waited for."""
+        self._closing = True
+        with contextlib.suppress(OSError):  # ends the thread's wait for the next request
+            self._server.socket.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
-            self._server.shutdown()
+            self._thread.join(_STOP_S)
         self._server.server_close()
+
+    def _serve(self) -> None:
+        """Not `serve_forever`, which wakes up again and again to see whether it is to end."""
+        while not self._closing:
+            self._server.handle_request()
 
 
 class _Pages:

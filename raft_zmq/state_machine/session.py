@@ -24,6 +24,6 @@ class Session(msgspec.Struct, array_like=True):
         else:  # a jump far ahead, which is anyone's to send, costs no more than what is there
             self.outcomes = {number: kept for number, kept in self.outcomes.items() if number > acknowledged}
 
-    def frozen(self) -> "Session":
-        """A copy that later commands do not change."""
+    def copy(self) -> "Session":
+        """Another one that says the same, to be changed by itself."""
         return Session(self.session_id, self.nonce, self.last_used_ms, self.acknowledged, self.outcomes.copy())

@@ -23,6 +23,7 @@ class Sessions:
         self.cluster_time_ms = cluster_time_ms
         self._by_id = {session.session_id: session for session in sessions}
         self._by_nonce = {session.nonce: session for session in self._by_id.values()}
+        self._shared: set[int] = set()  # ids of sessions that a frozen view reads
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -40,13 +41,15 @@ class Sessions:
                 return "open session: expected an id of its own, found another's; try again"
             session = Session(session_id=session_id, nonce=nonce, last_used_ms=self.cluster_time_ms)
             self._by_id[session_id] = self._by_nonce[nonce] = session
-        session.last_used_ms = self.cluster_time_ms
+        self.use(session.session_id)
         return session.session_id
 
     def use(self, session_id: int) -> Session | None:
         """The live session of that id, whose idle time starts anew; None if it has ended or never was."""
         session = self._by_id.get(session_id)
         if session is not None:
+            if session_id in self._shared:
+                session = self._own(session)
             session.last_used_ms = self.cluster_time_ms
         return session
 
@@ -63,8 +66,19 @@ class Sessions:
             self.end(session)
 
     def frozen(self) -> list[Session]:
-        """Copies of all live sessions, oldest first."""
-        return [session.frozen() for session in self._by_id.values()]
+        """All live sessions as they are at this call, oldest first, whatever is done later.
+
+        To copy ten thousand of them would stop the loop for some milliseconds: each is copied when it is used next.
+        """
+        self._shared = set(self._by_id)
+        return list(self._by_id.values())
+
+    def _own(self, session: Session) -> Session:
+        """A copy in place of a session that a frozen view reads."""
+        self._shared.discard(session.session_id)
+        own = session.copy()
+        self._by_id[own.session_id] = self._by_nonce[own.nonce] = own
+        return own
 
 
 def id_of(nonce: bytes, index: int) -> int:

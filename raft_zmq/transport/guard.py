@@ -31,6 +31,7 @@ CLIENTS = "clients"
 PEER_CONNECTIONS_MAX = 250
 
 _CHECK_S = 0.05
+_QUIET_CHECK_S = 0.2  # while nobody but other nodes is connected; whoever connects ends that
 _PAUSE_S = 0.005  # after events: when strangers storm the port, waking for each of them would hold up the node's loop
 _EVENT_AND_VALUE = struct.Struct("=Hi")
 _KEY_SHOWN = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)  # libzmq does not say whose
@@ -115,7 +116,7 @@ class Guard:
         self._calls.append(lambda: self._take_all(port, traffic))
 
     def end(self, port: str, fd: int, reason: str) -> None:
-        """Cut that connection, within _CHECK_S: an answer on its way gets through."""
+        """Cut that connection, within _QUIET_CHECK_S: an answer on its way gets through."""
         self._calls.append(lambda: self._end(port, self._ports[port].get(fd), reason))
 
     def end_where(self, port: str, is_revoked: Callable[[str], bool]) -> None:
@@ -140,7 +141,7 @@ class Guard:
         waiting = select.poll()  # not ZeroMQ's, which costs several times as much, twenty times a second
         for monitor in self._monitors:
             waiting.register(int(monitor.get(zmq.FD)), select.POLLIN)
-        check_at_s = 0.0
+        checked_s = 0.0
         happened = True  # a message is told only when there is nothing before it that has not been read
         while not self._stopping.is_set():
             now_s = time.monotonic()
@@ -152,12 +153,13 @@ class Guard:
             for port, fd, told in self._early:
                 self._take(port, fd, told)
             self._early.clear()
-            if now_s >= check_at_s:
-                check_at_s = now_s + _CHECK_S
+            check_s = _QUIET_CHECK_S if self._nodes_only() else _CHECK_S
+            if now_s >= checked_s + check_s:
+                checked_s = now_s
                 self._check_bytes(now_s)
             if happened:
                 self._stopping.wait(_PAUSE_S)
-            happened = bool(waiting.poll(_CHECK_S * 1000))
+            happened = bool(waiting.poll(check_s * 1000))
 
     def _read_events(self, monitor: Socket, port: str, now_s: float) -> None:
         events: list[tuple[int, int]] = []
@@ -229,6 +231,9 @@ class Guard:
         connections.take(connection, told)
         if is_new and sum(c.owner == told.owner for c in connections) > self._owner_connections_max:
             self._end(port, connection, "client_connections_max")
+
+    def _nodes_only(self) -> bool:
+        return not self._ports[CLIENTS] and not any(connection.silent for connection in self._ports[PEERS])
 
     def _check_bytes(self, now_s: float) -> None:
         waiting = {

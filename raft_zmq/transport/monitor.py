@@ -6,7 +6,7 @@ import struct
 
 import zmq
 
-from raft_zmq.transport.sockets import Socket
+from raft_zmq.transport.sockets import Socket, is_readable
 
 
 class Change(enum.Enum):
@@ -49,15 +49,13 @@ class ConnectionMonitor:
     def changes(self) -> list[Change]:
         """What has happened since the last call, oldest first. Never blocks."""
         changes: list[Change] = []
-        while True:
-            try:
-                event_and_value, _endpoint = self.socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return changes
+        while is_readable(self.socket):
+            event_and_value, _endpoint = self.socket.recv_multipart(zmq.DONTWAIT)
             event, _value = _EVENT_AND_VALUE.unpack(event_and_value)
             change = self._note(event)
             if change:
                 changes.append(change)
+        return changes
 
     def reset(self) -> None:
         """Another key is expected from now on."""

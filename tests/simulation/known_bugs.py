@@ -205,8 +205,8 @@ def answers_that_come_late(seed: int) -> None:
     """
     world = World.cluster(3, seed=seed, check_quorum=False)
     old = world.run(until=world.leader)
-    sent = world.network.messages["AppendEntries"]
-    world.run(until=lambda: world.network.messages["AppendEntries"] > sent + 6)  # heartbeats are on their way
+    world.run_for(1.0)
+    world.propose(b"", to=old.node_id)  # it is on its way
     world.network.weather = Weather(delay_s_min=2.0, delay_s_max=2.0)
     world.run_for(0.01)
     world.network.weather = CALM

@@ -194,7 +194,13 @@ class Server:
 
 
 def append(
-    term: int, prev: tuple[int, int] = (0, 0), entries: Sequence[Entry] = (), commit: int = 0, read_token: int = 0
+    term: int,
+    prev: tuple[int, int] = (0, 0),
+    entries: Sequence[Entry] = (),
+    commit: int = 0,
+    read_token: int = 0,
+    *,
+    quiet: bool = False,
 ) -> AppendEntries:
     """AppendEntries with `prev` as (index, term)."""
     return AppendEntries(
@@ -204,6 +210,7 @@ def append(
         entries=tuple(entries),
         leader_commit=commit,
         read_token=read_token,
+        quiet=quiet,
     )
 
 

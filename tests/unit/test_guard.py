@@ -231,6 +231,22 @@ def test_what_comes_by_the_number_of_one_that_was_cut_is_the_next_ones() -> None
     context.term()
 
 
+def test_it_looks_less_often_only_while_nobody_but_other_nodes_is_connected() -> None:
+    context = sockets.new_context()
+    guard = Guard(context, Settings(node_id="n1", auth="none"), TransportCounters())
+    guard._ports = {PEERS: PortConnections(), CLIENTS: PortConnections()}
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as accepted:
+        assert guard._nodes_only()
+        guard._ports[PEERS].add(accepted.fileno(), 0.0)
+        assert not guard._nodes_only(), "it may be anyone"
+        guard._take(PEERS, accepted.fileno(), Traffic(accepted.fileno()))
+        assert guard._nodes_only()
+        guard._ports[CLIENTS].add(accepted.fileno(), 0.0)
+        assert not guard._nodes_only()
+    guard.close()
+    context.term()
+
+
 def test_more_connections_than_the_system_allows_are_named(monkeypatch) -> None:
     monkeypatch.setattr(tcp.resource, "getrlimit", lambda _: (256, 256))
     with pytest.raises(SettingsError, match=r"^connections_max: expected a limit of at least 2512 open files"):

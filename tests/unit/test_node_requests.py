@@ -7,7 +7,7 @@ from raft_zmq.core import inputs
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
-from raft_zmq.node import work, writes
+from raft_zmq.node import requests, work
 from raft_zmq.node.admission import Admission
 from raft_zmq.node.requests import QUERY_BYTES_MAX, TURNED_AWAY_S, Requests
 from raft_zmq.observability.metrics import Metrics
@@ -138,7 +138,7 @@ def test_what_is_let_in_in_the_middle_of_a_turn_begins_with_the_next(world):
 
 
 def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, monkeypatch):
-    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
     assert world.requests.has_work
     world.requests.go_on()
@@ -147,8 +147,17 @@ def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, 
     assert [len(proposal.commands) for proposal in world.stepped] == [2, 2, 1]
 
 
+def test_turns_are_shorter_while_some_are_turned_away(world, monkeypatch):
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 4)
+    monkeypatch.setattr(requests, "WRITES_IN_OVERLOADED_TURN", 2)
+    world.ask(*(Write(number, COMMAND) for number in range(1, 8)))  # one too many
+    world.requests._turned_away_s -= 2 * requests.OVERLOADED_S  # the last one long ago
+    world.requests.go_on()
+    assert [len(proposal.commands) for proposal in world.stepped] == [2, 4]
+
+
 def test_writes_that_wait_are_forgotten_with_their_connection(world, monkeypatch):
-    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
     world.requests.forget(CLIENT)
     assert not world.requests.has_work
@@ -156,7 +165,7 @@ def test_writes_that_wait_are_forgotten_with_their_connection(world, monkeypatch
 
 
 def test_what_is_refused_is_refused_to_those_that_wait_behind_it_too(world, monkeypatch):
-    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 6)))
     (proposal,) = world.stepped
     world.requests.refused(Refused(proposal.ticket, "not_leader"))
@@ -165,7 +174,7 @@ def test_what_is_refused_is_refused_to_those_that_wait_behind_it_too(world, monk
 
 
 def test_a_full_disk_is_told_to_those_that_wait_too(world, monkeypatch):
-    monkeypatch.setattr(writes, "WRITES_IN_TURN", 2)
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 2)
     world.ask(*(Write(number, COMMAND) for number in range(1, 4)))
     world.requests.decline([(CLIENT, ANONYMOUS, [Write(4, COMMAND)])], "no room")
     assert [(answer.request_id, answer.kind) for answer in world.answers()] == [(4, "disk_full"), (3, "disk_full")]

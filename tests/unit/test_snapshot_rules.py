@@ -245,7 +245,7 @@ def test_what_leaves_the_log_is_handed_out():
     server = Server(term=2, entries=log(1, 1, 2), commit_index=3, trailing_entries=0)
     server.raft.step(server.now_s, inputs.SnapshotWritten(2, 1, 100))
     ready = server.raft.ready()
-    assert [entry.index for entry in ready.compacted] == [1, 2]
+    assert [[entry.index for entry in entries] for entries in ready.compacted] == [[1, 2]]
     server.raft.advance()
     assert not server.raft.has_ready()
 
