@@ -14,7 +14,6 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import zmq
 
@@ -22,6 +21,7 @@ from client.loop import decode_outcome
 from raft_zmq.client import config
 from raft_zmq.client.session import Session, opening
 from raft_zmq.core.errors import OutcomeUnknownError
+from raft_zmq.transport import sockets
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.wire.client_messages import Answer, Busy, Done, Write
 from raft_zmq.wire.commands import Put
@@ -30,7 +30,7 @@ from tests.performance.cluster import Cluster
 from tests.performance.figures import Figure, Measured
 from tests.performance.load import bench_command, percentile
 from tests.performance.plan import Plan
-from tests.performance.waiting import rest, wait_until
+from tests.performance.waiting import wait_until
 
 BUSY_MS = 10
 REQUESTS_MAX = 1_500
@@ -39,7 +39,7 @@ OVERLOAD = 4
 PROCESSES = 2
 PROBES = 8
 REST_S_MAX = 0.02  # of a probe between an answer and its next write; they are not to come all at once
-PATIENCE_MS = 10_000
+LOOK_S = 0.1  # between two looks at the leader's memory
 
 # `nice` counts among the processes of one session only, where the kernel groups by sessions; so the group is told too.
 _AT_LOWEST_PRIORITY = (
@@ -52,7 +52,7 @@ _AT_LOWEST_PRIORITY = (
 
 def measure(plan: Plan) -> Measured:
     clients = OVERLOAD * REQUESTS_MAX // PROCESSES
-    seconds = plan.choose(20.0, 4.0)
+    seconds = plan.choose(40.0, 4.0)
     with plan.cluster(requests_max=REQUESTS_MAX) as cluster:
         leader = cluster.leader()
         pid, before = cluster.pid(leader), cluster.metrics(leader)
@@ -115,61 +115,82 @@ def _flood(cluster: Cluster, clients: int, seconds: float) -> Iterator[None]:
             process.wait()
 
 
-def _probe_all(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[list[float], list[float], int]:
-    """What all probes found, put together."""
-    with ThreadPoolExecutor(PROBES) as threads:
-        probes = [threads.submit(_probe, cluster, leader, seconds, pid) for _ in range(PROBES)]
-    busy_s, done_s, resident = zip(*(probe.result() for probe in probes), strict=True)
-    if not any(busy_s):
-        raise OutcomeUnknownError("expected some of the probes to be told busy, found none")
-    return list(itertools.chain(*busy_s)), list(itertools.chain(*done_s)), max(resident)
+class _Probe:
+    """A client that writes one thing at a time; its latencies by the kind of the answer."""
 
+    def __init__(self, address: str, loaded: config.ClientConfig) -> None:
+        self._connection = ClientConnection(address, loaded.keys, loaded.cluster_id)
+        self._numbers = itertools.count(1)
+        self._session: Session | None = None
+        self._command = opening(os.urandom(16))
+        self._asked: int | None = None
+        self._asked_s = 0.0
+        self._rests_until_s = 0.0
+        self.latencies_s: dict[type[Answer], list[float]] = {Busy: [], Done: []}
 
-def _probe(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[list[float], list[float], int]:
-    """Latencies of the answers busy and done, and the most memory the leader had."""
-    loaded = config.load(cluster.config_file)
-    connection = ClientConnection(cluster.address(leader), loaded.keys, loaded.cluster_id)
-    numbers = itertools.count(1)
-    busy_s: list[float] = []
-    done_s: list[float] = []
-    resident_max, ends_s = 0, time.monotonic() + seconds
-    try:
-        session = _open_session(connection, numbers)
-        command = session.next_command(Put(b"probe", os.urandom(SIZE)))
-        while time.monotonic() < ends_s:
-            begun_s = time.perf_counter()
-            answer = _ask(connection, Write(next(numbers), command))
-            latency_s = time.perf_counter() - begun_s
-            if isinstance(answer, Busy):
-                busy_s.append(latency_s)
-            elif isinstance(answer, Done):
-                done_s.append(latency_s)
-                command = session.next_command(Put(b"probe", os.urandom(SIZE)))
-            else:
+    @property
+    def socket(self) -> sockets.Socket:
+        """To be polled for answers."""
+        return self._connection.socket
+
+    def ask(self, now_s: float) -> None:
+        """Write, unless an answer is awaited or it rests."""
+        if self._asked is None and now_s >= self._rests_until_s:
+            self._asked = next(self._numbers)
+            self._asked_s = time.perf_counter()
+            self._connection.send([Write(self._asked, self._command)])
+
+    def hear(self) -> None:
+        """Take in the answer."""
+        come_s = time.perf_counter()
+        for answer in self._connection.receive():
+            if answer.request_id != self._asked or type(answer) not in self.latencies_s:
                 raise OutcomeUnknownError(f"expected the leader to take a write or be busy, found {answer}")
-            resident_max = max(resident_max, machine.usage(pid).resident_bytes)
-            rest(random.uniform(0, REST_S_MAX))
-    finally:
-        connection.close()
-    return busy_s, done_s, resident_max
+            if self._session is not None:
+                self.latencies_s[type(answer)].append(come_s - self._asked_s)
+            if isinstance(answer, Done):
+                self._command = self._next_command(answer)
+            self._asked = None
+            self._rests_until_s = time.monotonic() + random.uniform(0, REST_S_MAX)
 
+    def close(self) -> None:
+        """End."""
+        self._connection.close()
 
-def _open_session(connection: ClientConnection, numbers: Iterator[int]) -> Session:
-    command = opening(os.urandom(16))
-    while True:
-        answer = _ask(connection, Write(next(numbers), command))
-        if isinstance(answer, Done):
+    def _next_command(self, answer: Done) -> bytes:
+        if self._session is None:
             session_id = decode_outcome(answer.body).output
             assert isinstance(session_id, int)
-            return Session(session_id)
-        rest(0.005)
+            self._session = Session(session_id)
+        return self._session.next_command(Put(b"probe", os.urandom(SIZE)))
 
 
-def _ask(connection: ClientConnection, request: Write) -> Answer:
-    """The answer to one request; there is no other under way."""
-    connection.send([request])
-    while connection.socket.poll(PATIENCE_MS, zmq.POLLIN):
-        for answer in connection.receive():
-            if answer.request_id == request.request_id:
-                return answer
-    raise OutcomeUnknownError(f"expected an answer within {PATIENCE_MS / 1000:g} s, found none")
+def _probe_all(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple[list[float], list[float], int]:
+    """The latencies of the answers busy and done to all probes, and the most memory the leader had.
+
+    One thread asks for all of them: of several, each would have to wait for the others' interpreter lock.
+    """
+    loaded = config.load(cluster.config_file)
+    probes = [_Probe(cluster.address(leader), loaded) for _ in range(PROBES)]
+    poller = zmq.Poller()
+    for probe in probes:
+        poller.register(probe.socket, zmq.POLLIN)
+    resident_max, look_at_s, ends_s = 0, 0.0, time.monotonic() + seconds
+    try:
+        while (now_s := time.monotonic()) < ends_s:
+            for probe in probes:
+                probe.ask(now_s)
+            if now_s >= look_at_s:
+                look_at_s = now_s + LOOK_S
+                resident_max = max(resident_max, machine.usage(pid).resident_bytes)
+            readable = dict(poller.poll(1))
+            for probe in probes:
+                if probe.socket in readable:
+                    probe.hear()
+    finally:
+        for probe in probes:
+            probe.close()
+    busy_s, done_s = ([s for probe in probes for s in probe.latencies_s[kind]] for kind in (Busy, Done))
+    if not busy_s:
+        raise OutcomeUnknownError("expected some of the probes to be told busy, found none")
+    return busy_s, done_s, resident_max
