@@ -80,7 +80,7 @@ def broadcast_heartbeats(state: State) -> None:
         _heartbeat(state, node_id, progress, made)
 
 
-def heartbeat_quiet_followers(state: State) -> None:
+def send_due_heartbeats(state: State) -> None:
     """Send heartbeats where no entries went lately (Figure 2: prevent election timeouts), and probe again."""
     interval_s = state.config.heartbeat_interval_s
     if state.config.lease_reads and rules.committed_in_own_term(state):
@@ -122,12 +122,14 @@ def _heartbeat(state: State, node_id: str, progress: Progress, made: Heartbeats)
 
 
 def _knows_enough(state: State, progress: Progress) -> bool:
-    """Whether an answer would tell nothing: the follower has everything, no read waits for it, and it lives.
+    """Whether an answer would tell nothing: the follower has everything and is well, and no read waits for it.
 
     It is asked often enough for several answers to be lost before it would count as gone (`check_quorum`).
     """
     return (
-        progress.match_index == state.log.last_index
+        progress.state is ProgressState.REPLICATE
+        and progress.disk is DiskState.GOOD
+        and progress.match_index == state.log.last_index
         and progress.read_token >= state.read_token
         and state.now_s - progress.last_heard_s < state.config.election_timeout_s_max / 3
     )

@@ -93,7 +93,7 @@ class RaftLog:
     def snapshot_written(self, index: int, term: int, keep_from: int) -> list[Entry]:
         """A snapshot of everything up to `index` is on disk: entries below `keep_from` go (§7), and are returned.
 
-        None of those is touched, for that takes long where they are many; only the few that stay are.
+        Those are not touched one by one, which takes long where they are many; what stays is.
         """
         self.snapshot_index, self.snapshot_term = index, term
         keep_from = min(keep_from, index + 1)

@@ -159,7 +159,7 @@ class Raft:
         if state.role is Role.LEADER:
             if state.now_s >= state.heartbeat_due_s:
                 configuration.tick(state)
-                leading.heartbeat_quiet_followers(state)
+                leading.send_due_heartbeats(state)
             handover.tick(state)
             if state.now_s >= state.quorum_due_s:
                 leading.check_quorum(state)

@@ -18,6 +18,11 @@ class Admission:
         self.under_way += admitted
         return admitted
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else is let in, whoever it is."""
+        return self.under_way >= self._requests_max
+
     def ended(self, client: str) -> None:
         """One of them has its answer."""
         self.under_way -= 1

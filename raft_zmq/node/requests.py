@@ -59,7 +59,7 @@ class Requests:
         self._answer_here = answer_here
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
         self._writes = WriteQueue(state.config.uncommitted_bytes_max)
-        self._turned_away_s = -OVERLOADED_S  # when that happened last
+        self._overloaded_s = -OVERLOADED_S  # when somebody was turned away last because too many had been let in
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._refusals: dict[bytes, list[wire.Answer]] = {}  # of what is too much; they do not wait as well
@@ -121,7 +121,8 @@ class Requests:
                 self._turn_away(routing_id, *(request.request_id for request in requests[admitted:]))
 
     def _turn_away(self, routing_id: bytes, *request_ids: int) -> None:
-        self._turned_away_s = time.monotonic()
+        if self._admission.is_full:
+            self._overloaded_s = time.monotonic()
         self._metrics.counters.busy += len(request_ids)
         refusals = self._refusals.setdefault(routing_id, [])
         refusals += [wire.Busy(request_id, TURNED_AWAY_S) for request_id in request_ids]
@@ -145,7 +146,7 @@ class Requests:
     def _propose(self) -> None:
         """Propose what this turn has room for: all of it shares one record and one sync."""
         now_s = time.monotonic()
-        overloaded = now_s - self._turned_away_s < OVERLOADED_S
+        overloaded = now_s - self._overloaded_s < OVERLOADED_S
         writes = self._writes.take(WRITES_IN_OVERLOADED_TURN if overloaded else WRITES_IN_TURN)
         ticket = self._ticket()
         came_s = writes[0].came_s

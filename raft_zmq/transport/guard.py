@@ -31,7 +31,7 @@ CLIENTS = "clients"
 PEER_CONNECTIONS_MAX = 250
 
 _CHECK_S = 0.05
-_QUIET_CHECK_S = 0.2  # while nobody but other nodes is connected; whoever connects ends that
+_NODES_CHECK_S = 0.2  # while nobody is connected but nodes that have shown their key; whoever connects ends that
 _PAUSE_S = 0.005  # after events: when strangers storm the port, waking for each of them would hold up the node's loop
 _EVENT_AND_VALUE = struct.Struct("=Hi")
 _KEY_SHOWN = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)  # libzmq does not say whose
@@ -116,7 +116,7 @@ class Guard:
         self._calls.append(lambda: self._take_all(port, traffic))
 
     def end(self, port: str, fd: int, reason: str) -> None:
-        """Cut that connection, within _QUIET_CHECK_S: an answer on its way gets through."""
+        """Cut that connection, within _NODES_CHECK_S: an answer on its way gets through."""
         self._calls.append(lambda: self._end(port, self._ports[port].get(fd), reason))
 
     def end_where(self, port: str, is_revoked: Callable[[str], bool]) -> None:
@@ -138,7 +138,7 @@ class Guard:
         return self._levels.copy()
 
     def _run(self) -> None:
-        waiting = select.poll()  # not ZeroMQ's, which costs several times as much, twenty times a second
+        waiting = select.poll()  # not ZeroMQ's, which costs several times as much each time
         for monitor in self._monitors:
             waiting.register(int(monitor.get(zmq.FD)), select.POLLIN)
         checked_s = 0.0
@@ -153,7 +153,7 @@ class Guard:
             for port, fd, told in self._early:
                 self._take(port, fd, told)
             self._early.clear()
-            check_s = _QUIET_CHECK_S if self._nodes_only() else _CHECK_S
+            check_s = _NODES_CHECK_S if self._nodes_only() else _CHECK_S
             if now_s >= checked_s + check_s:
                 checked_s = now_s
                 self._check_bytes(now_s)
@@ -233,7 +233,7 @@ class Guard:
             self._end(port, connection, "client_connections_max")
 
     def _nodes_only(self) -> bool:
-        return not self._ports[CLIENTS] and not any(connection.silent for connection in self._ports[PEERS])
+        return not self._ports[CLIENTS] and all(connection.owner for connection in self._ports[PEERS])
 
     def _check_bytes(self, now_s: float) -> None:
         waiting = {

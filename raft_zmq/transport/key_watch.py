@@ -31,9 +31,10 @@ class KeyFolder:
         found = []
         for folder in {self._folder, self._own_folder or self._folder}:
             try:
-                for file in os.scandir(folder):
-                    stat = file.stat()
-                    found.append((file.name, stat.st_ino, stat.st_size, stat.st_ctime_ns))
+                with os.scandir(folder) as files:
+                    for file in files:
+                        stat = file.stat()
+                        found.append((file.name, stat.st_ino, stat.st_size, stat.st_ctime_ns))
             except OSError:  # gone, or a file went between the two calls: the next look will see what is left
                 continue
         return tuple(sorted(found))

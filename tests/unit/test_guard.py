@@ -239,7 +239,9 @@ def test_it_looks_less_often_only_while_nobody_but_other_nodes_is_connected() ->
         assert guard._nodes_only()
         guard._ports[PEERS].add(accepted.fileno(), 0.0)
         assert not guard._nodes_only(), "it may be anyone"
-        guard._take(PEERS, accepted.fileno(), Traffic(accepted.fileno()))
+        told = Traffic(accepted.fileno())
+        told.owner = "n2"
+        guard._take(PEERS, accepted.fileno(), told)
         assert guard._nodes_only()
         guard._ports[CLIENTS].add(accepted.fileno(), 0.0)
         assert not guard._nodes_only()

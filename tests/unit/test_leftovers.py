@@ -25,3 +25,12 @@ def test_each_call_frees_a_bounded_number_until_nothing_is_left():
         left.append(len(alive))
     assert left == [FREED_AT_ONCE + 2, 2, 1, 0]
     leftovers.free_some()
+
+
+def test_what_waits_stays_bounded_when_more_comes_than_is_freed_at_once():
+    leftovers = Leftovers()
+    each = 2 * FREED_AT_ONCE
+    for _ in range(1000):
+        leftovers.add([[None] * each])
+        leftovers.free_some()
+    assert sum(map(len, leftovers._waiting)) < 100 * each

@@ -150,10 +150,18 @@ def test_a_turn_proposes_a_bounded_number_of_writes_and_the_next_goes_on(world, 
 def test_turns_are_shorter_while_some_are_turned_away(world, monkeypatch):
     monkeypatch.setattr(requests, "WRITES_IN_TURN", 4)
     monkeypatch.setattr(requests, "WRITES_IN_OVERLOADED_TURN", 2)
+    world.admission.under_way += 4  # of others: there is room for six
     world.ask(*(Write(number, COMMAND) for number in range(1, 8)))  # one too many
-    world.requests._turned_away_s -= 2 * requests.OVERLOADED_S  # the last one long ago
+    world.requests._overloaded_s -= 2 * requests.OVERLOADED_S  # the last one long ago
     world.requests.go_on()
     assert [len(proposal.commands) for proposal in world.stepped] == [2, 4]
+
+
+def test_one_client_with_too_many_requests_makes_no_turn_shorter(world, monkeypatch):
+    monkeypatch.setattr(requests, "WRITES_IN_TURN", 4)
+    monkeypatch.setattr(requests, "WRITES_IN_OVERLOADED_TURN", 2)
+    world.ask(*(Write(number, COMMAND) for number in range(1, 8)))  # one more than it may have under way
+    assert [len(proposal.commands) for proposal in world.stepped] == [4]
 
 
 def test_writes_that_wait_are_forgotten_with_their_connection(world, monkeypatch):

@@ -111,6 +111,14 @@ def test_a_closed_server_gives_its_port_back():
     HttpServer("127.0.0.1", port, lambda: STATUS, lambda: b"").close()
 
 
+def test_closing_wakes_and_ends_the_thread_that_waits_for_requests():
+    server = HttpServer("127.0.0.1", 0, lambda: STATUS, lambda: b"")
+    server.start()
+    assert get(server.port, "/livez")[0] == 200
+    server.close()
+    assert not server._thread.is_alive()
+
+
 def test_requests_and_vanishing_clients_leave_no_noise(capfd):
     with serving() as port:
         get(port, "/livez")

@@ -41,6 +41,17 @@ def test_who_has_everything_is_asked_nothing_until_it_has_been_silent_for_long()
     assert heartbeat_to(server, "n2").quiet
 
 
+@pytest.mark.parametrize("trouble", ["connection", "disk"])
+def test_who_is_in_trouble_is_asked(trouble):
+    server = leader()
+    if trouble == "connection":
+        server.step(inputs.ReportUnreachable("n2"))
+    else:
+        server.raft.state.progress["n2"].disk = DiskState.FULL
+    assert not heartbeat_to(server, "n2").quiet
+    assert heartbeat_to(server, "n3").quiet
+
+
 def test_who_lacks_an_entry_is_asked():
     server = leader()
     server.propose(b"one")

@@ -340,8 +340,11 @@ def test_a_snapshot_in_the_middle_changes_nothing(entries, cut):
     straight, before, after = (Replica(KeyValueStore()) for _ in range(3))
     want = straight.apply(entries)
     before.apply(entries[:cut])
-    chunks = before.snapshot()
-    before.apply(entries[cut:])  # the snapshot must not follow
+    then = contents(before)
+    snapshot = before.snapshot()
+    before.apply(entries[cut:])
+    chunks = list(snapshot)
+    assert chunks == then, "it must not follow"
     after.restore(chunks)
     assert after.last_applied == len(entries[:cut])
     assert after.apply(entries[cut:]) == want[cut:]

@@ -39,6 +39,7 @@ OVERLOAD = 4
 PROCESSES = 2
 PROBES = 8
 REST_S_MAX = 0.02  # of a probe between an answer and its next write; they are not to come all at once
+PATIENCE_S = 10.0
 LOOK_S = 0.1  # between two looks at the leader's memory
 
 # `nice` counts among the processes of one session only, where the kernel groups by sessions; so the group is told too.
@@ -133,9 +134,17 @@ class _Probe:
         """To be polled for answers."""
         return self._connection.socket
 
+    def waits(self) -> bool:
+        """Whether an answer is awaited; raises OutcomeUnknownError when it has not come for too long."""
+        if self._asked is None:
+            return False
+        if time.perf_counter() - self._asked_s > PATIENCE_S:
+            raise OutcomeUnknownError(f"expected an answer within {PATIENCE_S:g} s, found none")
+        return True
+
     def ask(self, now_s: float) -> None:
         """Write, unless an answer is awaited or it rests."""
-        if self._asked is None and now_s >= self._rests_until_s:
+        if not self.waits() and now_s >= self._rests_until_s:
             self._asked = next(self._numbers)
             self._asked_s = time.perf_counter()
             self._connection.send([Write(self._asked, self._command)])
@@ -177,8 +186,8 @@ def _probe_all(cluster: Cluster, leader: str, seconds: float, pid: int) -> tuple
         poller.register(probe.socket, zmq.POLLIN)
     resident_max, look_at_s, ends_s = 0, 0.0, time.monotonic() + seconds
     try:
-        while (now_s := time.monotonic()) < ends_s:
-            for probe in probes:
+        while (now_s := time.monotonic()) < ends_s or any(probe.waits() for probe in probes):
+            for probe in probes if now_s < ends_s else ():
                 probe.ask(now_s)
             if now_s >= look_at_s:
                 look_at_s = now_s + LOOK_S
