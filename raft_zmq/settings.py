@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     election_timeout_s_min: Annotated[Seconds, Meta(description="shortest silence before an election (§5.2)")] = 0.25
     election_timeout_s_max: Annotated[Seconds, Meta(description="longest silence before an election (§5.2)")] = 0.5
-    heartbeat_interval_s: Annotated[Seconds, Meta(description="time between a leader's heartbeats (§5.2)")] = 0.05
+    heartbeat_interval_s: Annotated[Seconds, Meta(description="time between a leader's heartbeats (§5.2)")] = 0.075
     pre_vote: Annotated[bool, Meta(description="ask before starting a term (thesis 9.6)")] = True
     check_quorum: Annotated[bool, Meta(description="a leader that hears no majority steps down (thesis 6.2)")] = True
     lease_reads: Annotated[

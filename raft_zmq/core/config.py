@@ -10,7 +10,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     election_timeout_s_min: float = 0.25
     election_timeout_s_max: float = 0.5
-    heartbeat_interval_s: float = 0.05
+    heartbeat_interval_s: float = 0.075
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False  # answer reads on the strength of the last confirmed round (thesis 6.4.1)

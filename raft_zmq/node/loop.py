@@ -47,7 +47,7 @@ from raft_zmq.wire import client_messages as wire
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.1  # after that long a node that is awake anyway keeps house again …
-UNKEPT_S = 0.15  # … and after that long it wakes up for it alone
+UNKEPT_S = 0.2  # … and after that long it wakes up for it alone
 TURN_S = 0.002  # of work, and no further round of what is ready begins: who has just come waits
 
 

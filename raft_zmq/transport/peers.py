@@ -71,6 +71,7 @@ class PeerTransport:
         self._incarnation = incarnation
         self._use_own_address("")
         self.socket: Socket = sockets.new_socket(context, zmq.ROUTER, settings.frame_bytes_max)
+        sockets.watch_by_kernel(self.socket)
         guard_.watch(guard.PEERS, self.socket)
         if keys is not None:
             sockets.serve_curve(self.socket, keys.current.own, guard.PEERS)

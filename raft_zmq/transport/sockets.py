@@ -73,6 +73,20 @@ def new_socket(context: Context, kind: int, frame_bytes_max: int, io_thread: int
     return socket
 
 
+def watch_by_kernel(socket: Socket) -> None:
+    """Have the kernel find out that a connection went silent, instead of libzmq's thread; before `bind`.
+
+    For a port whose callers send heartbeats of libzmq themselves. Their time to live does not do here: libzmq stops
+    waiting for the next one as soon as anything else has come.
+    """
+    socket.set(zmq.HEARTBEAT_IVL, 0)
+    socket.set(zmq.TCP_KEEPALIVE, 1)
+    socket.set(zmq.TCP_KEEPALIVE_IDLE, 2)  # s
+    socket.set(zmq.TCP_KEEPALIVE_INTVL, 1)  # s
+    socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
+    socket.set(zmq.TCP_MAXRT, 5_000)  # ms; for what was sent and never confirmed, such as an answer to a heartbeat
+
+
 def is_readable(socket: Socket) -> bool:
     """Whether a message has come. Asking is cheaper than trying to receive, which fails by an exception."""
     return bool(int(socket.get(zmq.EVENTS)) & _READABLE)

@@ -55,7 +55,7 @@ def test_the_schema_refuses(refusal, values, place, reason):
     [
         (
             {"raft": {"electionTimeoutSeconds": {"min": 0.1}}},
-            "raft.electionTimeoutSeconds.min: expected at least 3 x raft.heartbeatIntervalSeconds = 0.15, found 0.1.",
+            "raft.electionTimeoutSeconds.min: expected at least 3 x raft.heartbeatIntervalSeconds = 0.225, found 0.1.",
         ),
         (
             {"raft": {"electionTimeoutSeconds": {"min": 2, "max": 1}}},
@@ -83,7 +83,7 @@ def test_values_that_do_not_go_together_are_refused_with_what_to_do(refusal, val
 
 def test_three_heartbeats_are_just_enough(render):
     """0.15 = 3 x 0.05, although not in binary floating point."""
-    assert render({"raft": {"electionTimeoutSeconds": {"min": 0.15}}})
+    assert render({"raft": {"heartbeatIntervalSeconds": 0.05, "electionTimeoutSeconds": {"min": 0.15}}})
 
 
 def schema() -> dict[str, Any]:

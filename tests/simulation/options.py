@@ -27,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clock_interval_s: float = 0.0  # how often a leader advances cluster time; 0 is never
     election_timeout_s_min: float = 0.25
     election_timeout_s_max: float = 0.5
-    heartbeat_interval_s: float = 0.05
+    heartbeat_interval_s: float = 0.075
     pre_vote: bool = True
     check_quorum: bool = True
     lease_reads: bool = False

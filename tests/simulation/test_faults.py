@@ -181,7 +181,7 @@ def test_full_disk():
 
 def test_lost_unsynced_writes():
     """lost un-synced writes: a kill between write and sync leaves all of the last record, none, or a torn part"""
-    counts = survives("crash", "crash_in_round", sync_s=(0.005, 0.02))
+    counts = survives("crash", "crash_in_round", sync_s=(0.02, 0.06))
     assert counts["lost_write"]
     assert counts["torn_write"]
     assert counts["kept_write"]

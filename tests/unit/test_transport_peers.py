@@ -1,5 +1,7 @@
 """Messages between nodes, over real sockets on loopback."""
 
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from raft_zmq.core.errors import SettingsError
 from raft_zmq.core.membership import Member
 from raft_zmq.core.messages import AppendEntries, Entry, EntryKind, TimeoutNow
 from raft_zmq.settings import Settings
-from raft_zmq.transport import keys, sockets
+from raft_zmq.transport import keys, sockets, tcp
 from raft_zmq.transport.clients import ClientPort
 from raft_zmq.transport.counters import TransportCounters
 from raft_zmq.transport.guard import Guard
@@ -71,6 +73,28 @@ def test_messages_arrive_in_order_with_sender_and_incarnation(auth: str, keys_di
     assert n1.counters.peer_messages_sent == 3
     assert n2.counters.peer_messages_received == 4
     assert not n2.refused
+
+
+def options_of_connections_to(port: int) -> set[tuple[int, ...]]:
+    """How long the kernel waits for whom at this process's ends of the connections to that port."""
+    waits = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    found = set()
+    for file in Path("/proc/self/fd").iterdir():
+        handle = tcp.duplicate(int(file.name))
+        if handle is None:
+            continue
+        with handle:
+            if handle.getsockname()[1] == port and tcp.remote_host(handle):
+                is_kept = handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                found.add((is_kept, *(handle.getsockopt(socket.IPPROTO_TCP, wait) for wait in waits)))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its open files and has these options")
+def test_the_kernel_finds_out_a_peer_that_went_silent(new_node: NewNode) -> None:
+    n1, n2 = new_node("n1", None), new_node("n2", None)
+    connect_all(n1, n2)
+    assert options_of_connections_to(n1.settings.peer_port) == {(1, 2, 1, 3, 5_000)}
 
 
 def test_more_messages_than_one_zeromq_message_may_hold_are_split(new_node: NewNode) -> None:
