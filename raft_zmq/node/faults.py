@@ -29,6 +29,6 @@ class Faults:
         return FaultInjected(kind=request.kind, peers=request.peers, share=request.share, seconds=request.seconds)
 
     def prolong_sync(self) -> None:
-        """Called with each sync: makes it take longer, as a slow disk would, which holds up the whole loop."""
+        """Called with each sync: makes it take longer, as a slow disk would, which holds up what waits for it."""
         if self._slow_share and random.random() < self._slow_share:
             time.sleep(self._slow_s)

@@ -1,8 +1,8 @@
 """One node: the loop that waits for messages, steps the core, and does what the core has ready (core/__init__.py).
 
-Everything happens in one thread, the sync of the disk included: what comes in during one sync shares the next one, so
-the more there is to do the less each operation costs. Only snapshot files are written by a thread of their own, and
-HTTP is answered by one that asks this loop through the mailbox.
+Everything happens in one thread, mostly even the sync of the disk (syncing.py): what comes in during one sync shares
+the next one, so the more there is to do the less each operation costs. Snapshot files have a thread of their own, and
+HTTP has one that asks this loop through the mailbox.
 """
 
 import contextlib
@@ -30,6 +30,7 @@ from raft_zmq.node.mailbox import Mailbox
 from raft_zmq.node.network import Arrivals, Network
 from raft_zmq.node.requests import Requests
 from raft_zmq.node.snapshots import Snapshots
+from raft_zmq.node.syncing import Syncing
 from raft_zmq.observability import events
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.observability.log import EventLog
@@ -110,9 +111,13 @@ class Node:
         self._closers.callback(self._network.close)
         self._faults = Faults(self._network.faults)
         self._network.also_wake_for(self._mailbox.socket)
-        self._metrics = Metrics(self._ask_status, self._network.counts, self._levels)
+        self._metrics = Metrics(
+            self._ask_status, self._network.counts, lambda: self._network.levels() | self._requests.levels()
+        )
         admission = Admission(settings.requests_max, settings.client_requests_max)
         self._requests = Requests(self._state, machine.query, self._step, self._metrics, admission, self._answer_here)
+        self._syncing = Syncing(self._storage, self._faults, self._requests.overloaded, self._hear_clients)
+        self._closers.callback(self._syncing.close)
         self._http = HttpServer(settings.bind_host, settings.http_port, self._ask_status, self._metrics.render)
         self._closers.callback(self._http.close)
         self._network.reach(self._state.membership, ())
@@ -276,10 +281,9 @@ class Node:
         self._storage.write(ready.hard_state, ready.base_membership, ready.entries, ready.reset_log_to)
         begun_s = time.monotonic()
         try:
-            self._storage.sync()
+            self._syncing.run()
         except DiskFullError as error:
             return self._wait_for_room(error)
-        self._faults.prolong_sync()
         self._sync_s = time.monotonic() - begun_s
         return True
 
@@ -492,9 +496,6 @@ class Node:
     def _ask_status(self) -> wire.NodeStatus:
         """The same from another thread; raises TimeoutError when the loop does not turn."""
         return self._mailbox.call(self.status, STATUS_TIMEOUT_S)
-
-    def _levels(self) -> dict[str, int]:
-        return self._network.levels() | self._requests.levels()
 
     def _peer_lost(self, peer: str) -> None:
         self._step(inputs.ReportUnreachable(peer))

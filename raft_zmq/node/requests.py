@@ -86,6 +86,10 @@ class Requests:
             else:
                 self._work.add(caller.routing_id, (caller, request))
 
+    def overloaded(self) -> bool:
+        """Whether somebody was turned away lately because too many had been let in."""
+        return time.monotonic() - self._overloaded_s < OVERLOADED_S
+
     def decline(self, batches: Iterable[Batch], message: str) -> None:
         """Refuse what has come and what waits, for want of room on the disk; who asks about this node is served."""
         self._work.turn_begins()
@@ -146,8 +150,7 @@ class Requests:
     def _propose(self) -> None:
         """Propose what this turn has room for: all of it shares one record and one sync."""
         now_s = time.monotonic()
-        overloaded = now_s - self._overloaded_s < OVERLOADED_S
-        writes = self._writes.take(WRITES_IN_OVERLOADED_TURN if overloaded else WRITES_IN_TURN)
+        writes = self._writes.take(WRITES_IN_OVERLOADED_TURN if self.overloaded() else WRITES_IN_TURN)
         ticket = self._ticket()
         came_s = writes[0].came_s
         self._metrics.stages.queue_s.observe(now_s - came_s)

@@ -19,7 +19,7 @@ PATIENCE_MS = 30_000
 
 
 class WatchedDisk(Disk):
-    """Calls `meanwhile` in the middle of each sync, in the node's own thread."""
+    """Calls `meanwhile` in the middle of each sync, in the thread that syncs."""
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
@@ -84,6 +84,31 @@ def test_who_comes_during_a_sync_is_told_busy_before_what_was_synced_is_applied(
     assert isinstance(asked(first, 2), Done)
     assert isinstance(answer_of(second), Busy)
     assert isinstance(asked(second, 3), Done)
+
+
+def test_who_comes_to_an_overloaded_node_does_not_wait_for_its_disk(node, disk, connect):
+    """who is turned away hears it while the sync goes on, once there has been too much"""
+    first, second = connect(), connect()
+    wait_until(lambda: isinstance(asked(first, 1), Done))  # until it leads
+    answers: list[Answer] = []
+
+    def ask_second() -> None:
+        if not node._requests.levels()["requests_under_way"]:
+            return  # the sync of something else
+        disk.meanwhile = lambda: None
+        second.send([Write(2, opening(b"second"))])
+        if node._requests.overloaded():
+            answers.append(answer_of(second))
+        else:
+            wait_until(node._network.clients_wait)
+
+    disk.meanwhile = ask_second
+    assert isinstance(asked(first, 2), Done)
+    assert isinstance(answer_of(second), Busy)
+    disk.meanwhile = ask_second
+    assert isinstance(asked(first, 3), Done)
+    assert [type(answer) for answer in answers] == [Busy]
+    assert isinstance(asked(second, 4), Done)
 
 
 def asked(connection: ClientConnection, request_id: int) -> Answer:

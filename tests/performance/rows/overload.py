@@ -4,7 +4,8 @@ Two processes of `client bench` write 256 bytes each with so many clients that f
 `requests_max` lets in (set to 1,500 here, so that two processes can overload it). They run at the lowest priority, for
 clients have machines of their own. Who is told "busy" comes again, ever more rarely. Beside them eight probes, each
 with a connection of its own, write one thing at a time: how long the leader takes to tell them "busy". Memory is the
-leader's, before and at its most.
+leader's, before and at its most. Then the same once more with a leader whose every sync takes 50 ms longer (a fault on
+demand).
 """
 
 import contextlib
@@ -40,6 +41,7 @@ PROCESSES = 2
 PROBES = 8
 REST_S_MAX = 0.02  # of a probe between an answer and its next write; they are not to come all at once
 PATIENCE_S = 10.0
+SLOW_SYNC_S = 0.05
 LOOK_S = 0.1  # between two looks at the leader's memory
 
 # `nice` counts among the processes of one session only, where the kernel groups by sessions; so the group is told too.
@@ -53,16 +55,19 @@ _AT_LOWEST_PRIORITY = (
 
 def measure(plan: Plan) -> Measured:
     clients = OVERLOAD * REQUESTS_MAX // PROCESSES
-    seconds = plan.choose(40.0, 4.0)
-    with plan.cluster(requests_max=REQUESTS_MAX) as cluster:
+    seconds, slow_seconds = plan.choose(40.0, 4.0), plan.choose(15.0, 4.0)
+    with plan.cluster(requests_max=REQUESTS_MAX, fault_injection=True) as cluster:
         leader = cluster.leader()
         pid, before = cluster.pid(leader), cluster.metrics(leader)
         resident_before = machine.usage(pid).resident_bytes
-        with _flood(cluster, clients, seconds + 30):
+        with _flood(cluster, clients, seconds + slow_seconds + 30):
             wait_until(lambda: cluster.metrics(leader)["raft_busy_total"] > before["raft_busy_total"], "overload")
             begun, begun_s = cluster.metrics(leader), time.monotonic()
             busy_s, done_s, resident_max = _probe_all(cluster, leader, seconds, pid)
             ended, elapsed_s = cluster.metrics(leader), time.monotonic() - begun_s
+            with cluster.client() as client:
+                client.fault(cluster.address(leader), "slow_disk", seconds=SLOW_SYNC_S)
+            slow_busy_s, _, _ = _probe_all(cluster, leader, slow_seconds, pid)
         elections = cluster.count_events("became_leader")["became_leader"] - 1
     busy = ended["raft_busy_total"] - begun["raft_busy_total"]
     writes = ended["raft_proposals_total"] - begun["raft_proposals_total"]
@@ -75,6 +80,12 @@ def measure(plan: Plan) -> Measured:
             at_most=BUSY_MS,
             note=f"median {1000 * percentile(busy_s, 0.5):.1f} ms, {len(busy_s)} of {len(busy_s) + len(done_s)} probes",
         ),
+        Figure(
+            what=f"the same while each sync of the leader takes {1000 * SLOW_SYNC_S:g} ms longer",
+            value=1000 * percentile(slow_busy_s, 0.99),
+            unit="ms",
+            note=f"median {1000 * percentile(slow_busy_s, 0.5):.1f} ms, {len(slow_busy_s)} answers",
+        ),
         Figure(what="memory that the leader takes for it", value=(resident_max - resident_before) / 1e6, unit="MB"),
         Figure(
             what="writes/s that the leader takes in meanwhile",
@@ -85,6 +96,7 @@ def measure(plan: Plan) -> Measured:
     raw = {
         "clients": PROCESSES * clients,
         "busy_ms": [round(1000 * latency, 2) for latency in busy_s],
+        "slow_busy_ms": [round(1000 * latency, 2) for latency in slow_busy_s],
         "done_ms": [round(1000 * latency, 2) for latency in done_s],
         "resident_before": resident_before,
         "resident_max": resident_max,

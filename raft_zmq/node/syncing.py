@@ -1,0 +1,47 @@
+"""The sync of the disk, as the loop calls it: in the loop's own thread, or beside it while the node is overloaded."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from raft_zmq.node.faults import Faults
+from raft_zmq.storage.storage import Storage
+
+LOOK_S = 0.002  # between two looks at who has come meanwhile
+
+
+class Syncing:
+    """Makes durable what was written to the storage.
+
+    A sync may take long, and who is too many is to hear so soon. While `overloaded` says that there are such, a sync
+    goes to a thread of its own and `meanwhile` is called until it has ended. At other times the hand-over between the
+    threads would make every write wait, for nothing.
+    """
+
+    def __init__(
+        self, storage: Storage, faults: Faults, overloaded: Callable[[], bool], meanwhile: Callable[[], None]
+    ) -> None:
+        self._storage = storage
+        self._faults = faults
+        self._overloaded = overloaded
+        self._meanwhile = meanwhile
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync")
+
+    def run(self) -> None:
+        """Return once everything is on the medium. Raises DiskFullError and StorageError."""
+        if self._overloaded():
+            self._wait_for(self._thread.submit(self._sync))
+        else:
+            self._sync()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    def _sync(self) -> None:
+        self._storage.sync()
+        self._faults.prolong_sync()
+
+    def _wait_for(self, syncing: Future[None]) -> None:
+        while wait((syncing,), LOOK_S).not_done:
+            self._meanwhile()
+        syncing.result()
