@@ -241,10 +241,10 @@ def _expected(type_: Any, error: msgspec.ValidationError) -> str:
 
 def _check_together(settings: Settings) -> None:
     """What only several settings together can show."""
-    if settings.election_timeout_s_min < 3 * settings.heartbeat_interval_s:
+    needed_s = round(3 * settings.heartbeat_interval_s, 9)  # 3 x 0.05 is 0.15 and a little in binary floating point
+    if settings.election_timeout_s_min < needed_s:
         raise SettingsError(
-            "election_timeout_s_min: expected at least "
-            f"3 x heartbeat_interval_s = {3 * settings.heartbeat_interval_s:g}, "
+            f"election_timeout_s_min: expected at least 3 x heartbeat_interval_s = {needed_s:g}, "
             f"found {settings.election_timeout_s_min:g}. Raise the one or lower the other (§5.6)."
         )
     if settings.election_timeout_s_max < settings.election_timeout_s_min:

@@ -48,7 +48,7 @@ from raft_zmq.wire import client_messages as wire
 STATUS_TIMEOUT_S = 1.0
 HANDOVER_S = 1.0  # how long a leader that is told to stop tries to hand over first
 HOUSEKEEPING_S = 0.1  # after that long a node that is awake anyway keeps house again …
-UNKEPT_S = 0.2  # … and after that long it wakes up for it alone
+UNKEPT_S = 0.2  # … and after that long it wakes up for it alone; heartbeats come more often
 TURN_S = 0.002  # of work, and no further round of what is ready begins: who has just come waits
 
 
@@ -279,12 +279,10 @@ class Node:
         if not (ready.hard_state or ready.base_membership or ready.entries or ready.reset_log_to):
             return True
         self._storage.write(ready.hard_state, ready.base_membership, ready.entries, ready.reset_log_to)
-        begun_s = time.monotonic()
         try:
-            self._syncing.run()
+            self._sync_s = self._syncing.run()
         except DiskFullError as error:
             return self._wait_for_room(error)
-        self._sync_s = time.monotonic() - begun_s
         return True
 
     def _watch_disk(self) -> None:

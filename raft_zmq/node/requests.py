@@ -59,7 +59,7 @@ class Requests:
         self._answer_here = answer_here
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
         self._writes = WriteQueue(state.config.uncommitted_bytes_max)
-        self._overloaded_s = -OVERLOADED_S  # when somebody was turned away last because too many had been let in
+        self._overloaded_s = -OVERLOADED_S  # when somebody was turned away last because the node was full
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
         self._refusals: dict[bytes, list[wire.Answer]] = {}  # of what is too much; they do not wait as well
@@ -87,7 +87,7 @@ class Requests:
                 self._work.add(caller.routing_id, (caller, request))
 
     def overloaded(self) -> bool:
-        """Whether somebody was turned away lately because too many had been let in."""
+        """Whether somebody was turned away lately because the node was full: of requests, or of commands that wait."""
         return time.monotonic() - self._overloaded_s < OVERLOADED_S
 
     def decline(self, batches: Iterable[Batch], message: str) -> None:
@@ -122,10 +122,12 @@ class Requests:
             for request in requests[:admitted]:
                 yield Caller(routing_id, request.request_id, name), request
             if admitted < len(requests):
-                self._turn_away(routing_id, *(request.request_id for request in requests[admitted:]))
+                refused = (request.request_id for request in requests[admitted:])
+                self._turn_away(routing_id, *refused, full=self._admission.is_full)
 
-    def _turn_away(self, routing_id: bytes, *request_ids: int) -> None:
-        if self._admission.is_full:
+    def _turn_away(self, routing_id: bytes, *request_ids: int, full: bool) -> None:
+        """Answer busy; `full`: whoever had come would be turned away, and not this client alone."""
+        if full:
             self._overloaded_s = time.monotonic()
         self._metrics.counters.busy += len(request_ids)
         refusals = self._refusals.setdefault(routing_id, [])
@@ -138,7 +140,7 @@ class Requests:
             )
         elif not self._writes.add(Waiting(caller, command, self._metrics.stages.woke_s)):
             self._admission.ended(caller.client)
-            self._turn_away(caller.routing_id, caller.request_id)
+            self._turn_away(caller.routing_id, caller.request_id, full=True)
 
     def _take_read(self, caller: Caller, query: bytes) -> None:
         if len(query) <= QUERY_BYTES_MAX:

@@ -1,5 +1,6 @@
 """The sync of the disk, as the loop calls it: in the loop's own thread, or beside it while the node is overloaded."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -26,22 +27,21 @@ class Syncing:
         self._meanwhile = meanwhile
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync")
 
-    def run(self) -> None:
-        """Return once everything is on the medium. Raises DiskFullError and StorageError."""
-        if self._overloaded():
-            self._wait_for(self._thread.submit(self._sync))
-        else:
-            self._sync()
+    def run(self) -> float:
+        """Return once everything is on the medium: the seconds it took. Raises DiskFullError and StorageError."""
+        return self._wait_for(self._thread.submit(self._sync)) if self._overloaded() else self._sync()
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
 
-    def _sync(self) -> None:
+    def _sync(self) -> float:
+        begun_s = time.monotonic()
         self._storage.sync()
         self._faults.prolong_sync()
+        return time.monotonic() - begun_s
 
-    def _wait_for(self, syncing: Future[None]) -> None:
+    def _wait_for(self, syncing: Future[float]) -> float:
         while wait((syncing,), LOOK_S).not_done:
             self._meanwhile()
-        syncing.result()
+        return syncing.result()

@@ -77,14 +77,14 @@ def watch_by_kernel(socket: Socket) -> None:
     """Have the kernel find out that a connection went silent, instead of libzmq's thread; before `bind`.
 
     For a port whose callers send heartbeats of libzmq themselves. Their time to live does not do here: libzmq stops
-    waiting for the next one as soon as anything else has come.
+    waiting for the next one as soon as anything else has come. A process that was stopped is not found out so (its
+    kernel answers), and keeps its place.
     """
     socket.set(zmq.HEARTBEAT_IVL, 0)
     socket.set(zmq.TCP_KEEPALIVE, 1)
     socket.set(zmq.TCP_KEEPALIVE_IDLE, 2)  # s
     socket.set(zmq.TCP_KEEPALIVE_INTVL, 1)  # s
-    socket.set(zmq.TCP_KEEPALIVE_CNT, 3)
-    socket.set(zmq.TCP_MAXRT, 5_000)  # ms; for what was sent and never confirmed, such as an answer to a heartbeat
+    socket.set(zmq.TCP_MAXRT, 5_000)  # ms without any confirmation: of the kernel's questions, or of what was sent
 
 
 def is_readable(socket: Socket) -> bool:

@@ -26,8 +26,13 @@ class Progress(NamedTuple):
 def duplicate(fd: int) -> socket.socket | None:
     """A handle of our own on that connection, so that its number goes to no other; None if it is gone."""
     try:
-        handle = socket.socket(fileno=os.dup(fd))
+        copy = os.dup(fd)
     except OSError:
+        return None
+    try:
+        handle = socket.socket(fileno=copy)
+    except OSError:  # the number has gone to another kind of file
+        os.close(copy)
         return None
     if handle.type == socket.SOCK_STREAM and handle.family in (socket.AF_INET, socket.AF_INET6):
         return handle

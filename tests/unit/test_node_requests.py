@@ -157,6 +157,19 @@ def test_turns_are_shorter_while_some_are_turned_away(world, monkeypatch):
     assert [len(proposal.commands) for proposal in world.stepped] == [2, 4]
 
 
+def test_a_node_is_overloaded_when_it_is_full_of_requests_or_of_bytes(world):
+    world.admission.under_way += 9  # of others: there is room for one
+    world.ask(Write(1, COMMAND))
+    assert not world.requests.overloaded()
+    world.ask(Write(2, COMMAND))
+    assert world.requests.overloaded()
+    world.requests._overloaded_s -= 2 * requests.OVERLOADED_S
+    world.admission.under_way -= 9
+    world.requests._writes._bytes_max = 0
+    world.ask(Write(3, COMMAND), Write(4, COMMAND))
+    assert world.requests.overloaded()
+
+
 def test_one_client_with_too_many_requests_makes_no_turn_shorter(world, monkeypatch):
     monkeypatch.setattr(requests, "WRITES_IN_TURN", 4)
     monkeypatch.setattr(requests, "WRITES_IN_OVERLOADED_TURN", 2)
