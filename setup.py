@@ -10,7 +10,7 @@ from setuptools import Extension, setup
 # that run rarely.
 COMPILED = {
     "core": "bootstrap configuration elections following handover leading log progress quorum raft reads rules state",
-    "node": "admission disk_care disk_watch leftovers loop network requests syncing work writes",
+    "node": "admission disk_care disk_watch leftovers loop network requests work writes",
     "storage": "storage wal",
     "state_machine": "key_index kv parted_dict replica sessions",
     "transport": "clients connections dealer faults peer_link peers reader roles sockets",

@@ -25,15 +25,15 @@ class Syncing:
         self._faults = faults
         self._overloaded = overloaded
         self._meanwhile = meanwhile
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync")
 
     def run(self) -> float:
         """Return once everything is on the medium: the seconds it took. Raises DiskFullError and StorageError."""
-        return self._wait_for(self._thread.submit(self._sync)) if self._overloaded() else self._sync()
+        return self._wait_for(self._executor.submit(self._sync)) if self._overloaded() else self._sync()
 
     def close(self) -> None:
         """End the thread."""
-        self._thread.shutdown()
+        self._executor.shutdown()
 
     def _sync(self) -> float:
         begun_s = time.monotonic()
