@@ -31,7 +31,10 @@ from raft_zmq.wire.commands import is_from_client
 RETRY_AFTER_S = 0.05  # when the core would take no more just now, or hands over
 OVERLOADED_S = 1.0  # after the last one was turned away
 TURNED_AWAY_S = 0.2  # when too many are let in: much is to be worked off first, and who comes too early costs time
-QUERY_BYTES_MAX = 16 << 10  # queries wait for their turn in memory
+QUERY_BYTES_MAX = 16 << 10
+LARGE_QUERY_BYTES = 256  # queries wait for their turn in memory: of those from this size on …
+QUERIES_BYTES_MAX = 64 << 20  # … so much may wait in all …
+QUERIES_BYTES_MAX_OF_CLIENT = 24 << 20  # … and of one client: the others are to get through
 _BUSY_REASONS = ("busy", "transferring")
 encode = msgspec.msgpack.Encoder().encode
 
@@ -59,6 +62,7 @@ class Requests:
         self._answer_here = answer_here
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
         self._writes = WriteQueue(state.config.uncommitted_bytes_max)
+        self._queries = Admission(QUERIES_BYTES_MAX, QUERIES_BYTES_MAX_OF_CLIENT)  # bytes of large ones
         self._overloaded_s = -OVERLOADED_S  # when somebody was turned away last because the node was full
         self._next_ticket = 1
         self._answers: dict[bytes, list[wire.Answer]] = {}
@@ -99,7 +103,7 @@ class Requests:
             else:
                 self.refuse(caller, "disk_full", message)
         reads, self._new_reads = self._new_reads, []
-        for caller in (*self._writes.take_all(), *(caller for caller, _ in reads)):
+        for caller in (*self._writes.take_all(), *self._drop(reads)):
             self.refuse(caller, "disk_full", message)
         self._work.go_on()
 
@@ -123,7 +127,7 @@ class Requests:
                 yield Caller(routing_id, request.request_id, name), request
             if admitted < len(requests):
                 refused = (request.request_id for request in requests[admitted:])
-                self._turn_away(routing_id, *refused, full=self._admission.is_full)
+                self._turn_away(routing_id, *refused, full=self._admission.is_full())
 
     def _turn_away(self, routing_id: bytes, *request_ids: int, full: bool) -> None:
         """Answer busy; `full`: whoever had come would be turned away, and not this client alone."""
@@ -143,11 +147,15 @@ class Requests:
             self._turn_away(caller.routing_id, caller.request_id, full=True)
 
     def _take_read(self, caller: Caller, query: bytes) -> None:
-        if len(query) <= QUERY_BYTES_MAX:
+        size_bytes = len(query)
+        if size_bytes > QUERY_BYTES_MAX:
+            found = f"expected a query of at most {QUERY_BYTES_MAX} bytes, found {size_bytes}"
+            self.refuse(caller, "invalid", found)
+        elif size_bytes < LARGE_QUERY_BYTES or self._queries.admit_whole(caller.client, size_bytes):
             self._new_reads.append((caller, query))
         else:
-            found = f"expected a query of at most {QUERY_BYTES_MAX} bytes, found {len(query)}"
-            self.refuse(caller, "invalid", found)
+            self._admission.ended(caller.client)
+            self._turn_away(caller.routing_id, caller.request_id, full=self._queries.is_full(size_bytes))
 
     def _propose(self) -> None:
         """Propose what this turn has room for: all of it shares one record and one sync."""
@@ -207,7 +215,7 @@ class Requests:
         callers = [*self._proposals.pop(refused.ticket, ())]
         if callers:
             callers += self._writes.take_all()  # what holds for a proposal holds for those that wait behind it
-        callers += [caller for caller, _ in self._reads.pop(refused.ticket, ())]
+        callers += self._drop(self._reads.pop(refused.ticket, ()))
         callers += [
             waiting.pop(refused.ticket) for waiting in (self._changes, self._transfers) if refused.ticket in waiting
         ]
@@ -301,10 +309,12 @@ class Requests:
 
     def forget(self, routing_id: bytes) -> None:
         """Nobody reads the answers there: what has not been begun is not done."""
-        reads = [caller for caller, _ in self._new_reads if caller.routing_id == routing_id]
+        dropped: list[tuple[Caller, bytes | wire.Request]] = [
+            read for read in self._new_reads if read[0].routing_id == routing_id
+        ]
         self._new_reads = [read for read in self._new_reads if read[0].routing_id != routing_id]
-        work = [caller for caller, _ in self._work.forget(routing_id)]
-        for caller in (*reads, *work, *self._writes.forget(routing_id)):
+        dropped += self._work.forget(routing_id)
+        for caller in (*self._drop(dropped), *self._writes.forget(routing_id)):
             self._admission.ended(caller.client)
 
     @property
@@ -331,9 +341,20 @@ class Requests:
             self._answer_here(caller, request)
             return 0
         self._metrics.counters.reads += 1
+        if len(request) >= LARGE_QUERY_BYTES:
+            self._queries.ended(caller.client, len(request))
         found = self._query(request)
         self.answer(caller, wire.Done(caller.request_id, found))
         return len(found)
+
+    def _drop(self, asked: "Iterable[tuple[Caller, bytes | wire.Request]]") -> list[Caller]:
+        """Nobody looks these up any more: they make room for other queries. Returns who asked."""
+        callers = []
+        for caller, request in asked:
+            callers.append(caller)
+            if isinstance(request, bytes) and len(request) >= LARGE_QUERY_BYTES:
+                self._queries.ended(caller.client, len(request))
+        return callers
 
     def _answer_write(self, caller: Caller, result: bytes) -> None:
         if result == SESSION_EXPIRED:

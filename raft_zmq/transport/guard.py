@@ -257,5 +257,5 @@ class Guard:
 
     def _end(self, port: str, connection: Connection | None, reason: str) -> None:
         if connection is not None and not connection.ended:
+            count(self._counters.connections_cut, reason)  # first: whoever is cut may look at once
             self._ports[port].end(connection)
-            count(self._counters.connections_cut, reason)

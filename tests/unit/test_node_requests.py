@@ -9,10 +9,17 @@ from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
 from raft_zmq.node import requests, work
 from raft_zmq.node.admission import Admission
-from raft_zmq.node.requests import QUERY_BYTES_MAX, TURNED_AWAY_S, Requests
+from raft_zmq.node.requests import (
+    QUERIES_BYTES_MAX,
+    QUERIES_BYTES_MAX_OF_CLIENT,
+    QUERY_BYTES_MAX,
+    TURNED_AWAY_S,
+    Requests,
+)
 from raft_zmq.observability.metrics import Metrics
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
-from raft_zmq.transport.keys import ANONYMOUS
+from raft_zmq.transport.keys import ANONYMOUS, ClientUser
+from raft_zmq.transport.roles import Role
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Status, Unknown, Write
 from raft_zmq.wire.client_messages import Refused as RefusedAnswer
 from raft_zmq.wire.commands import OpenSession
@@ -26,11 +33,11 @@ COMMAND = msgspec.msgpack.encode(OpenSession(b"nonce"))
 class World:
     """The requests of one node; the test is the core and the state machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 10, most_of_client: int = 6) -> None:
         self.stepped: list[inputs.Input] = []
         self.state = Server().raft.state
         self.state.memberships = [(0, Membership(voters=(Member("n2", "host:1", "host:2", "disk"),)))]
-        self.admission = Admission(requests_max=10, client_requests_max=6)
+        self.admission = Admission(most, most_of_client)
         self.asked_here: list[object] = []
         self.requests = Requests(
             self.state,
@@ -266,6 +273,55 @@ def test_nothing_is_looked_up_for_a_client_that_is_gone(world, monkeypatch):
     assert world.requests.has_work
     world.requests.forget(CLIENT)
     assert not world.requests.has_work
+    assert world.admission.under_way == 0
+
+
+def large_reads(count):
+    """That many queries of the largest size."""
+    return [Read(number, bytes(QUERY_BYTES_MAX)) for number in range(1, count + 1)]
+
+
+def test_waiting_queries_of_a_client_have_a_bound_in_bytes():
+    world = World(most=100_000, most_of_client=100_000)
+    fit = QUERIES_BYTES_MAX_OF_CLIENT // QUERY_BYTES_MAX
+    world.ask(*large_reads(fit + 2))
+    assert world.requests.take_refusals() == {CLIENT: [Busy(fit + number, TURNED_AWAY_S) for number in (1, 2)]}
+    assert world.requests.levels()["requests_under_way"] == fit
+    assert not world.requests.overloaded(), "others are let in"
+    world.requests.receive([(b"another", ClientUser("other", Role.READ_ONLY), large_reads(1))])
+    assert world.requests.take_refusals() == {}
+
+
+def test_waiting_queries_of_all_clients_have_a_bound_in_bytes():
+    world = World(most=100_000, most_of_client=100_000)
+    fit = QUERIES_BYTES_MAX // QUERY_BYTES_MAX
+    for number in range(fit):
+        world.requests.receive([(CLIENT, ClientUser(f"client {number}", Role.READ_ONLY), large_reads(1))])
+    assert world.requests.take_refusals() == {}
+    world.requests.receive([(CLIENT, ANONYMOUS, [Read(1, bytes(QUERY_BYTES_MAX)), Read(2, b"small")])])
+    assert world.requests.take_refusals() == {CLIENT: [Busy(1, TURNED_AWAY_S)]}
+    assert world.requests.overloaded()
+
+
+@pytest.mark.parametrize("end", ["looked up", "refused", "declined", "forgotten", "forgotten when granted"])
+def test_every_way_a_query_ends_makes_room_for_others(world, monkeypatch, end):
+    monkeypatch.setattr(work, "WORK_S", 0.0 if end == "forgotten when granted" else 60.0)
+    world.requests.receive([(CLIENT, ANONYMOUS, large_reads(4))])
+    assert world.requests._queries.under_way == 4 * QUERY_BYTES_MAX
+    if end == "declined":
+        world.requests.decline((), "no room")
+    elif end == "forgotten":
+        world.requests.forget(CLIENT)
+    else:
+        world.requests.go_on()
+        (read,) = world.stepped
+        if end == "refused":
+            world.requests.refused(Refused(read.ticket, "not_leader"))
+        else:
+            world.requests.read_granted(ReadGranted(read.ticket, read_index=0), last_applied=0)
+            assert world.requests.has_work == (end == "forgotten when granted")
+            world.requests.forget(CLIENT)
+    assert world.requests._queries.under_way == 0
     assert world.admission.under_way == 0
 
 

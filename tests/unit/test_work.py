@@ -76,7 +76,7 @@ def test_what_nobody_waits_for_is_given_back() -> None:
     [({}, 4, 4), ({}, 9, 6), ({"me": 6}, 1, 0), ({"other": 6}, 9, 4), ({"me": 2, "other": 6}, 9, 2), ({}, 0, 0)],
 )
 def test_admission(under_way: dict[str, int], wanted: int, admitted: int) -> None:
-    admission = Admission(requests_max=10, client_requests_max=6)
+    admission = Admission(most=10, most_of_client=6)
     for client, number in under_way.items():
         assert admission.admit(client, number) == number
     assert admission.admit("me", wanted) == admitted
@@ -85,8 +85,29 @@ def test_admission(under_way: dict[str, int], wanted: int, admitted: int) -> Non
     assert admission.under_way == sum(under_way.values())
 
 
+def test_what_cannot_be_admitted_whole_is_not_admitted_at_all() -> None:
+    admission = Admission(most=10, most_of_client=6)
+    assert admission.admit_whole("me", 6)
+    assert not admission.admit_whole("me", 1)
+    assert not admission.admit_whole("other", 5)
+    assert not admission.is_full(4)
+    assert admission.is_full(5)
+    assert admission.admit_whole("other", 4)
+    admission.ended("me", 6)
+    assert admission.admit_whole("me", 6)
+    assert admission.under_way == 10
+
+
+def test_whom_nothing_was_admitted_of_is_not_remembered() -> None:
+    """Names come and go, and a full node is asked by many."""
+    admission = Admission(most=1, most_of_client=1)
+    assert admission.admit("first", 1) == 1
+    assert admission.admit("second", 1) == 0
+    assert list(admission._of_client) == ["first"]
+
+
 def test_room_comes_back_with_the_answers() -> None:
-    admission = Admission(requests_max=10, client_requests_max=6)
+    admission = Admission(most=10, most_of_client=6)
     for _ in range(100):
         assert admission.admit("me", 6) == 6
         for _ in range(6):
