@@ -15,11 +15,13 @@ from msgspec import Meta
 
 from raft_zmq.core.config import Config
 from raft_zmq.core.errors import SettingsError
-from raft_zmq.core.membership import Member, Membership
+from raft_zmq.core.membership import Member, Membership, is_host
 from raft_zmq.core.stored import Stored
 
 ENVIRONMENT_PREFIX = "RAFT_"
 NOT_SETTINGS = {"config", "seed"}  # RAFT_CONFIG names the settings file, RAFT_SEED belongs to the simulator
+
+FRAME_MARGIN_BYTES = 64 << 10  # of a frame between nodes: what stands around a command or a chunk, at most
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Bytes = Annotated[int, Meta(ge=1)]
@@ -70,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, Meta(ge=0, lt=1, description="share by which a lease is shortened for clock drift")
     ] = 0.05
 
-    append_bytes_max: Annotated[Bytes, Meta(description="commands in one AppendEntries")] = 1 << 20
+    append_bytes_max: Annotated[Bytes, Meta(description="entries in one AppendEntries")] = 1 << 20
     inflight_messages_max: Annotated[int, Meta(ge=1, description="AppendEntries on the way to one follower")] = 64
     inflight_bytes_max: Annotated[Bytes, Meta(description="bytes on the way to one follower")] = 16 << 20
     uncommitted_bytes_max: Annotated[Bytes, Meta(description="proposals not yet committed; more is answered busy")] = (
@@ -116,6 +118,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 0.1
     fault_injection: Annotated[bool, Meta(description="allow `raftctl fault` to make this node misbehave")] = False
 
+    @property
+    def command_bytes_max(self) -> int:
+        """The largest command that can be replicated: a peer ends the connection on a frame of more."""
+        return self.frame_bytes_max - FRAME_MARGIN_BYTES
+
     def core_config(self, incarnation: str) -> Config:
         """What the core takes of these settings."""
         names = (*Config.__struct_fields__,)
@@ -142,7 +149,7 @@ def parse_members(text: str) -> tuple[Member, ...]:
         node_id, _, place = part.partition("=")
         host, _, ports = place.rpartition(":")
         host, _, peer_port = host.rpartition(":")
-        if not (node_id and host and _is_port(peer_port) and _is_port(ports)):
+        if not (node_id and is_host(host) and _is_port(peer_port) and _is_port(ports)):
             raise SettingsError(
                 f"members: expected id=host:peer_port:client_port, found {part!r}. "
                 "Example: raft-0=raft-0.raft-headless:6001:6000"
@@ -261,6 +268,12 @@ def _check_together(settings: Settings) -> None:
             f"connection_bytes_max: expected at least 2 x frame_bytes_max = {2 * settings.frame_bytes_max}, so that a "
             f"message fits, found {settings.connection_bytes_max}. Raise the one or lower the other."
         )
+    for name in ("append_bytes_max", "snapshot_chunk_bytes"):
+        if getattr(settings, name) > settings.command_bytes_max:
+            raise SettingsError(
+                f"{name}: expected at most frame_bytes_max less {FRAME_MARGIN_BYTES} = {settings.command_bytes_max}, "
+                f"so that a peer takes it, found {getattr(settings, name)}. Raise the one or lower the other."
+            )
     if settings.waiting_bytes_max < settings.connection_bytes_max:
         raise SettingsError(
             f"waiting_bytes_max: expected at least connection_bytes_max = {settings.connection_bytes_max}, "

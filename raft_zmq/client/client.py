@@ -33,6 +33,8 @@ from raft_zmq.wire.client_messages import (
     Transfer,
 )
 from raft_zmq.wire.commands import (
+    KEY_BYTES_MAX,
+    VALUE_BYTES_MAX,
     Append,
     CompareAndSwap,
     Delete,
@@ -48,6 +50,14 @@ from raft_zmq.wire.commands import (
 DEFAULT_TIMEOUT_S = 5.0
 
 Output = bytes | bool | int | list[tuple[bytes, bytes]] | None
+
+_SIZES_MAX = {
+    "key": KEY_BYTES_MAX,
+    "prefix": KEY_BYTES_MAX,
+    "after": KEY_BYTES_MAX,
+    "value": VALUE_BYTES_MAX,
+    "expected": VALUE_BYTES_MAX,
+}
 
 _T = TypeVar("_T")
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,6 +124,7 @@ class RaftClient:
 
     def query(self, query: Query, *, timeout_s: float | None = None) -> Output:
         """The output of a linearizable read."""
+        _check_sizes(query)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         return _output(self.engine.wait_for(self.engine.read(_encode(query), timeout_s, _nothing_more)))
 
@@ -122,6 +133,7 @@ class RaftClient:
 
         An operation that certainly was not done because its session had ended is done in a new one.
         """
+        _check_sizes(operation)
         deadline_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         opened = self._session is None
         while True:
@@ -216,10 +228,11 @@ class RaftClient:
 
     def find_leader(self, *, timeout_s: float | None = None) -> str:
         """The address of the leader; a read that passes through it proves that it leads."""
-        self.query(Get(b"leader?"), timeout_s=timeout_s)
-        leader = self.engine.belief.leader
-        assert leader is not None, "a read was answered, so a leader is known"
-        return leader.address
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        call = self.engine.read(_encode(Get(b"leader?")), timeout_s, _nothing_more)
+        self.engine.wait_for(call)
+        assert call.leader is not None, "a read was answered, so it went to a leader"
+        return call.leader.address
 
     def change_members(
         self,
@@ -266,6 +279,14 @@ def open_engine(config: ClientConfig) -> Engine:
 
 def _nothing_more(call: Call) -> None:
     """The one who submitted the call looks at it afterwards."""
+
+
+def _check_sizes(asked: Operation | Query) -> None:
+    """Refuse what no node takes: one would end the connection on a larger frame, without a word."""
+    for name, bytes_max in _SIZES_MAX.items():
+        data = getattr(asked, name, None)
+        if isinstance(data, bytes) and len(data) > bytes_max:
+            raise RefusedError("invalid", f"{name}: expected at most {bytes_max} bytes, found {len(data)}")
 
 
 def _output(body: bytes) -> Output:

@@ -9,6 +9,7 @@ again only on its own word: the followers take an election timeout to notice.
 from collections.abc import Sequence
 
 from raft_zmq.client.config import Endpoint
+from raft_zmq.core.membership import is_host
 from raft_zmq.wire.client_messages import NodeStatus
 
 SEARCH_AFRESH_S = 2.0  # a search this long forgets terms: the cluster may have been set up anew
@@ -57,8 +58,8 @@ class LeaderBelief:
         return list(dict.fromkeys([*known, *self._named.values()]))
 
     def resolve(self, node_id: str, address: str) -> str:
-        """Where to reach that node: as configured, else as the nodes themselves say."""
-        return self._address_of.get(node_id) or address
+        """Where to reach that node: as configured, else as the nodes themselves say, if that can be an address."""
+        return self._address_of.get(node_id) or (address if _is_address(address) else "")
 
     def heard(self, asked: str, status: NodeStatus) -> None:
         """Weigh what the node at `asked` says; sets `leader` anew if that is news."""
@@ -130,10 +131,18 @@ class LeaderBelief:
         if status.term < self._named_in_term or not status.client_addresses:
             return
         members = status.client_addresses.items()
-        self._named = {node_id: place for node_id, place in members if place and node_id not in self._address_of}
+        self._named = {
+            node_id: place for node_id, place in members if _is_address(place) and node_id not in self._address_of
+        }
         self._named_in_term = status.term
 
     def _believe(self, leader: Leader) -> None:
         self._term_min = max(self._term_min, leader.term)
         self._doubted = None
         self.leader = leader
+
+
+def _is_address(text: str) -> bool:
+    """Whether a connection can be tried there: a typing error in one member's address is not to end every client."""
+    host, _, port = text.rpartition(":")
+    return is_host(host) and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535

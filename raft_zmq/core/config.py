@@ -15,7 +15,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     check_quorum: bool = True
     lease_reads: bool = False  # answer reads on the strength of the last confirmed round (thesis 6.4.1)
     clock_drift_max: float = 0.05  # the lease is shortened by this share of the election timeout
-    append_bytes_max: int = 1 << 20  # of commands in one AppendEntries
+    append_bytes_max: int = 1 << 20  # of entries in one AppendEntries
     inflight_messages_max: int = 64  # AppendEntries on the way to one follower
     inflight_bytes_max: int = 16 << 20
     uncommitted_bytes_max: int = 64 << 20  # proposals beyond this are refused as busy

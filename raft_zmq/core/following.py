@@ -19,6 +19,7 @@ def hear_leader(state: State, sender: str) -> None:
 def handle_append_entries(state: State, sender: str, request: AppendEntries) -> None:
     """Put the entries where they belong if the logs agree just before them (Figure 2, AppendEntries RPC, 2 to 5)."""
     hear_leader(state, sender)
+    state.leader_commit_index = request.leader_commit
     if _is_installing(state):
         return
     if state.disk is DiskState.FULL:

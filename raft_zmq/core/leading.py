@@ -187,6 +187,11 @@ def offer_newer_snapshot(state: State) -> None:
             _begin_snapshot(state, node_id, progress)
 
 
+def is_sending_snapshot(state: State) -> bool:
+    """Whether a snapshot is on its way to any follower."""
+    return any(progress.state is ProgressState.SNAPSHOT for progress in state.progress.values())
+
+
 def snapshot_gone(state: State, node_id: str) -> None:
     """The snapshot on its way to that follower can no longer be read: start over with what there is now."""
     progress = state.progress.get(node_id)

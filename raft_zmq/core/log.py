@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from raft_zmq.core.messages import Entry
 
+ENTRY_BYTES = 32  # what an entry takes in a message beside its data, at most
+
 
 class RaftLog:
     """Entries first_index … last_index, contiguous; what came before is known only by `start_term`.
@@ -48,11 +50,14 @@ class RaftLog:
         return self._entries[start : last - self.first_index + 1]
 
     def batch(self, first: int, bytes_max: int) -> list[Entry]:
-        """Entries from `first` on, at least one if there is one, and no more than `bytes_max` of their data."""
+        """Entries from `first` on, at least one if there is one, and no more than `bytes_max` of them.
+
+        Each counts with what stands around its data in a message: small ones would be many times larger there.
+        """
         start = first - self.first_index
         total_bytes = 0
         for end in range(start, len(self._entries)):
-            total_bytes += len(self._entries[end].data)
+            total_bytes += len(self._entries[end].data) + ENTRY_BYTES
             if total_bytes > bytes_max and end > start:
                 return self._entries[start:end]
         return self._entries[start:]

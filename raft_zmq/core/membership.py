@@ -4,9 +4,14 @@ A membership is a value: a change makes a new one. While `outgoing` is not empty
 decision needs a majority of `voters` and a majority of `outgoing`.
 """
 
+import ipaddress
+import re
+
 import msgspec
 
 from raft_zmq.core.messages import Incarnation, NodeId
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -64,3 +69,14 @@ def encode(membership: Membership) -> bytes:
 def decode(data: bytes) -> Membership:
     """The membership in a CONFIGURATION entry; raises msgspec.ValidationError on bytes that hold none."""
     return msgspec.msgpack.decode(data, type=Membership)
+
+
+def is_host(text: str) -> bool:
+    """Whether that can be the host of an address: a name, or an IP address (of version 6 also in brackets)."""
+    if _HOST_NAME.fullmatch(text):
+        return True
+    try:
+        ipaddress.ip_address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    except ValueError:
+        return False
+    return True

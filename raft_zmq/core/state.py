@@ -108,6 +108,7 @@ class State:
         self.election_deadline_s = 0.0
         # With leases a restart must not forget that a leader may hold one that this server granted (thesis 6.4.1).
         self.heard_leader_s = now_s if config.lease_reads else float("-inf")
+        self.leader_commit_index = 0  # as the leader told last; this server may lack entries below it
         self.votes: dict[str, bool] = {}  # by sender, so that a repeated message counts once (rule 5)
         self.transfer_election = False
         self.snapshot_in: SnapshotIn | None = None

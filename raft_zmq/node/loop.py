@@ -12,7 +12,7 @@ from collections.abc import Sized
 
 import msgspec
 
-from raft_zmq.core import inputs
+from raft_zmq.core import inputs, leading
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
 from raft_zmq.core.messages import DiskState, InstallSnapshot
@@ -20,7 +20,6 @@ from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
 from raft_zmq.core.state import Role
 from raft_zmq.node import status
-from raft_zmq.node.admission import Admission
 from raft_zmq.node.caller import Caller
 from raft_zmq.node.disk_care import DiskCare
 from raft_zmq.node.disk_watch import RETRY_S, DiskWatch
@@ -114,8 +113,7 @@ class Node:
         self._metrics = Metrics(
             self._ask_status, self._network.counts, lambda: self._network.levels() | self._requests.levels()
         )
-        admission = Admission(settings.requests_max, settings.client_requests_max)
-        self._requests = Requests(self._state, machine.query, self._step, self._metrics, admission, self._answer_here)
+        self._requests = Requests(settings, self._state, machine.query, self._step, self._metrics, self._answer_here)
         self._syncing = Syncing(self._storage, self._faults, self._requests.overloaded, self._hear_clients)
         self._closers.callback(self._syncing.close)
         self._http = HttpServer(settings.bind_host, settings.http_port, self._ask_status, self._metrics.render)
@@ -412,7 +410,7 @@ class Node:
     def _snapshot_written(self, taken: events.SnapshotTaken) -> None:
         """The snapshot is on disk: only now may the log before it go (rule 28)."""
         self._step(inputs.SnapshotWritten(taken.index, taken.entry_term, taken.total_bytes))
-        self._storage.compact(self._state.log.first_index)
+        self._storage.compact(self._state.log.first_index, sending=leading.is_sending_snapshot(self._state))
         self._log_bytes_at_snapshot = self._storage.wal_bytes
         self._metrics.counters.snapshots += 1
         self._log.emit(taken, self._state.current_term)

@@ -23,6 +23,7 @@ from raft_zmq.node.caller import Caller
 from raft_zmq.node.work import Work
 from raft_zmq.node.writes import WRITES_IN_OVERLOADED_TURN, WRITES_IN_TURN, Waiting, WriteQueue
 from raft_zmq.observability.metrics import Metrics
+from raft_zmq.settings import Settings
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.clients import Batch
 from raft_zmq.wire import client_messages as wire
@@ -47,19 +48,20 @@ class Requests:
 
     def __init__(
         self,
+        settings: Settings,
         state: State,
         query: Callable[[bytes], bytes],
         step: Callable[[inputs.Input], None],
         metrics: Metrics,
-        admission: Admission,
         answer_here: "Callable[[Caller, wire.Request], None]",
     ) -> None:
         self._metrics = metrics
         self._state = state
         self._query = query
         self._step = step
-        self._admission = admission
+        self._admission = Admission(settings.requests_max, settings.client_requests_max)
         self._answer_here = answer_here
+        self._command_bytes_max = settings.command_bytes_max
         self._work: Work[tuple[Caller, bytes | wire.Request]] = Work(self._do)
         self._writes = WriteQueue(state.config.uncommitted_bytes_max)
         self._queries = Admission(QUERIES_BYTES_MAX, QUERIES_BYTES_MAX_OF_CLIENT)  # bytes of large ones
@@ -72,7 +74,8 @@ class Requests:
         self._begun_s: dict[int, tuple[float, float]] = {}  # by ticket: when the proposal came in, and was made
         # Of each accepted proposal: its last index, when it came in, and when it was on its way to the followers.
         self._uncommitted: deque[tuple[int, float, float]] = deque()
-        self._written: dict[int, Caller] = {}  # by log index, until committed
+        self._written: dict[int, Caller] = {}  # by log index, until committed …
+        self._written_term = -1  # … in this term; another leader may have put something else there
         self._reads: dict[int, list[tuple[Caller, bytes]]] = {}  # by ticket, until granted or refused
         self._reads_to_apply: deque[tuple[int, list[tuple[Caller, bytes]]]] = deque()  # granted, by read index
         self._changes: dict[int, Caller] = {}  # by ticket, until accepted or refused
@@ -142,6 +145,9 @@ class Requests:
             self.refuse(
                 caller, "invalid", "expected an encoded SessionCommand or OpenSession; see docs/wire-protocol.md"
             )
+        elif len(command) > self._command_bytes_max:
+            found = f"expected a command of at most {self._command_bytes_max} bytes, found {len(command)}"
+            self.refuse(caller, "invalid", found)
         elif not self._writes.add(Waiting(caller, command, self._metrics.stages.woke_s)):
             self._admission.ended(caller.client)
             self._turn_away(caller.routing_id, caller.request_id, full=True)
@@ -198,6 +204,7 @@ class Requests:
 
         `sent_s` is when the entries were on their way to the followers.
         """
+        self._written_term = accepted.term
         callers = self._proposals.pop(accepted.ticket, ())
         for offset, caller in enumerate(callers):
             self._written[accepted.first_index + offset] = caller
@@ -251,9 +258,13 @@ class Requests:
     ) -> None:
         """Entries are applied, and were known to be committed at `committed_s`: answer their writers, and the reads
         that waited for them.
+
+        The next leader's entries may come before anyone here has heard that this leader's time is over (rule 22).
         """
-        written = self._written
+        written, own_term = self._written, self._written_term
         for entry, result in zip(entries, results, strict=True):
+            if entry.term != own_term:
+                continue
             if written and result is not None:
                 caller = written.pop(entry.index, None)
                 if caller is not None:

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from raft_zmq.core import leading
 from raft_zmq.core.membership import Member, Membership
+from raft_zmq.core.raft import COMMITTED_ENTRIES_MAX
 from raft_zmq.core.state import Role, State
 from raft_zmq.wire.client_messages import LogEntry, NodeStatus, PeerStatus, StageTotal
 
@@ -12,8 +13,12 @@ VERSION = version("raft-zmq")
 
 
 def is_ready(state: State) -> bool:
-    """Whether the node knows a leader and has applied what it knows to be committed."""
-    return state.leader_id != "" and state.last_applied >= state.commit_index > 0
+    """Whether the node knows a leader and has caught up with what is committed, here and as the leader told.
+
+    A busy node is always a few entries behind: as many as it applies in one go do not count.
+    """
+    committed = max(state.commit_index, state.leader_commit_index)
+    return state.leader_id != "" and committed > 0 and committed - state.last_applied <= COMMITTED_ENTRIES_MAX
 
 
 def node_status(

@@ -140,8 +140,14 @@ class Storage:
         """When `disk_full`: see, in the background, whether there is room by now."""
         self._wal.retry_allocation()
 
-    def compact(self, first_index_to_keep: int) -> None:
-        """Delete what of the log comes wholly before that index, and never what the snapshot does not cover."""
+    def compact(self, first_index_to_keep: int, *, sending: bool = False) -> None:
+        """Delete what of the log comes wholly before that index, and never what the snapshot does not cover.
+
+        Unless a snapshot is being sent, let go of the one that was: a newer one may have taken its place, and its
+        blocks are free only when nobody has it open.
+        """
+        if not sending:
+            self._close_sending()
         covered = self.snapshot.meta.index if self.snapshot else 0
         self._wal.compact(min(first_index_to_keep, covered + 1))
 

@@ -130,6 +130,13 @@ def load_node_keys(folder: Path, node_id: str, own_folder: Path | None = None) -
 
     `own_folder` is where the node's own secret lies, if not in `folder`.
     """
+    try:
+        return _read_node_keys(folder, node_id, own_folder)
+    except OSError as error:  # of a folder that lets nobody look for files, say, or of a mount that is gone
+        raise SettingsError(f"{folder}: expected a folder of keys to read, found: {error}. Mend its access.") from error
+
+
+def _read_node_keys(folder: Path, node_id: str, own_folder: Path | None) -> NodeKeys:
     peer_keys = {name: key_files.public_keys(folder, f"peer.{name}") for name in peer_names(folder)}
     peer_owners = _owners(folder, ((key.decode(), peer) for peer, keys in peer_keys.items() for key in keys))
     client_owners = _client_owners(folder)

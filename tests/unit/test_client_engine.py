@@ -1,5 +1,6 @@
 """How requests find their leader, and what is said of those that do not."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from raft_zmq.client.client import RaftClient, open_engine
 from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.core.errors import OutcomeUnknownError
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
-from raft_zmq.wire.commands import Increment
+from raft_zmq.wire.commands import KEY_BYTES_MAX, VALUE_BYTES_MAX, Increment, Put
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
 
 
@@ -252,6 +253,68 @@ def test_refusal_says_its_kind(nodes):
     with RaftClient(config(a)) as client, pytest.raises(RefusedError, match="not allowed: expected a client") as raised:
         client.put(b"k", b"v")
     assert (raised.value.kind, raised.value.exit_code) == ("not_allowed", 2)
+
+
+def test_a_leader_without_room_for_its_log_is_left_for_its_successor(nodes):
+    """it hears no peer, so it does not know that it has one"""
+    a, b, c = nodes
+    stuck = Leader(a, term=1)
+    with RaftClient(config(*nodes)) as client:
+        client.put(b"k", b"v")
+        a.answer = lambda request: (
+            stuck(request) if isinstance(request, Status) else Refused(request.request_id, "disk_full", "no room")
+        )
+        with pytest.raises(RefusedError, match="disk full: no room"):
+            client.get(b"k")
+        Leader(b, term=2, replica=stuck.replica), Follower(c, term=2, leader=b)
+        deadline = time.monotonic() + 5
+        while b.received(Read) == []:
+            assert time.monotonic() < deadline, "expected to find the successor"
+            with contextlib.suppress(RefusedError):
+                client.get(b"k")
+        assert client.get(b"k") == b"v"
+
+
+def test_a_member_that_nobody_can_connect_to_does_no_harm(nodes):
+    """somebody mistyped its address; a client that looks for a leader asks all members it has heard of"""
+    a, b, _ = nodes
+    mistyped = {"d": "http://d:6000", "e": "e", "f": "f:99999"}
+    told = msgspec.structs.replace(status("a", "follower", 1), client_addresses=mistyped)
+    Follower(a), Follower(b)
+    answer = a.answer
+    a.answer = lambda request: (
+        Done(request.request_id, msgspec.msgpack.encode(told)) if isinstance(request, Status) else answer(request)
+    )
+    with RaftClient(config(a, b), timeout_s=0.5) as client, pytest.raises(NotDoneError):
+        client.put(b"k", b"v")
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [(Put(bytes(KEY_BYTES_MAX + 1), b""), "key"), (Put(b"k", bytes(VALUE_BYTES_MAX + 1)), "value")],
+    ids=["key", "value"],
+)
+def test_what_no_node_takes_is_not_sent(nodes, operation, name):
+    """a frame beyond the limit ends the connection, and what became of a write is not known"""
+    with RaftClient(config(*nodes)) as client, pytest.raises(RefusedError, match=f"invalid: {name}: expected at most"):
+        client.write(operation)
+    assert not any(node.requests for node in nodes)
+
+
+@pytest.mark.interpreted
+def test_the_leader_is_known_by_the_answer_even_if_its_connection_went_with_it(nodes):
+    a, _, _ = nodes
+    Leader(a)
+    with RaftClient(config(a)) as client:
+        take = client.engine._take
+
+        def take_and_lose(link, answers):
+            take(link, answers)
+            if a.received(Read):
+                client.engine.belief.doubt()
+
+        client.engine._take = take_and_lose
+        assert client.find_leader() == a.address
 
 
 def test_membership_change_is_never_sent_twice(nodes):

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from raft_zmq.core import inputs
+from raft_zmq.core.log import ENTRY_BYTES
 from raft_zmq.core.messages import AppendEntries, PeerMessage
 from raft_zmq.core.progress import ProgressState
 from raft_zmq.core.state import Role
@@ -98,7 +99,7 @@ def test_a_full_window_still_lets_heartbeats_through():
 
 def test_entries_larger_than_the_batch_limit_go_alone():
     """entries larger than the batch limit"""
-    server = leader(append_bytes_max=100)
+    server = leader(append_bytes_max=100 + 2 * ENTRY_BYTES)
     server.propose(b"x" * 60, b"x" * 40, b"x" * 500, b"x" * 500, b"x", b"y")
     assert carrying(server, "n2") == [[2, 3], [4], [5], [6, 7]]
     server.acknowledge("n2")

@@ -219,3 +219,14 @@ def test_an_unreadable_folder_raises_and_is_not_read_again_until_it_changes(fold
     (folder / "peer.n1.secret").write_bytes(secret)
     assert watched.changed()
     watched.load()
+
+
+def test_a_folder_that_cannot_be_searched_is_an_error_of_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """and not the end of a running node, which goes on with the keys it has"""
+
+    def exists(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", exists)
+    with pytest.raises(SettingsError, match=r"expected a folder of keys to read, found: .*Permission denied"):
+        KeyFolder(folder, "n1").load()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raft_zmq.core.log import RaftLog
+from raft_zmq.core.log import ENTRY_BYTES, RaftLog
 from raft_zmq.core.messages import Entry, EntryKind
 from tests.unit.raft_server import log
 
@@ -39,9 +39,9 @@ def test_the_ends(made, first_index, last):
     ("first", "bytes_max", "want"),
     [
         (5, 1_000, [5, 6, 7, 8]),
-        (5, 25, [5, 6]),
-        (5, 20, [5, 6]),
-        (5, 19, [5]),
+        (5, 2 * ENTRY_BYTES + 25, [5, 6]),
+        (5, 2 * ENTRY_BYTES + 20, [5, 6]),
+        (5, 2 * ENTRY_BYTES + 19, [5]),
         (5, 1, [5]),  # one entry always goes, however large
         (8, 1, [8]),
         (9, 1_000, []),

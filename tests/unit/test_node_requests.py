@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from raft_zmq.core import inputs
+from raft_zmq.core import membership as memberships
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind
 from raft_zmq.core.ready import Accepted, ReadGranted, Refused
 from raft_zmq.node import requests, work
-from raft_zmq.node.admission import Admission
+from raft_zmq.node.caller import Caller
 from raft_zmq.node.requests import (
     QUERIES_BYTES_MAX,
     QUERIES_BYTES_MAX_OF_CLIENT,
@@ -17,16 +18,18 @@ from raft_zmq.node.requests import (
     Requests,
 )
 from raft_zmq.observability.metrics import Metrics
+from raft_zmq.settings import FRAME_MARGIN_BYTES, Settings
 from raft_zmq.state_machine.replica import SESSION_EXPIRED
 from raft_zmq.transport.keys import ANONYMOUS, ClientUser
 from raft_zmq.transport.roles import Role
-from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Status, Unknown, Write
+from raft_zmq.wire.client_messages import Busy, ChangeMembers, Done, Read, Redirect, Status, Unknown, Write
 from raft_zmq.wire.client_messages import Refused as RefusedAnswer
 from raft_zmq.wire.commands import OpenSession
 from tests.unit.raft_server import Server
 
 CLIENT = b"routing id"
 NOW_S = 7.0
+FRAME_BYTES = 64 << 20
 COMMAND = msgspec.msgpack.encode(OpenSession(b"nonce"))
 
 
@@ -37,16 +40,18 @@ class World:
         self.stepped: list[inputs.Input] = []
         self.state = Server().raft.state
         self.state.memberships = [(0, Membership(voters=(Member("n2", "host:1", "host:2", "disk"),)))]
-        self.admission = Admission(most, most_of_client)
         self.asked_here: list[object] = []
+        settings = Settings(requests_max=most, client_requests_max=most_of_client, frame_bytes_max=FRAME_BYTES)
         self.requests = Requests(
+            settings,
             self.state,
             lambda query: b"found " + query,
             self.stepped.append,
             Metrics(str, dict),
-            self.admission,
             self._answer_here,
         )
+
+        self.admission = self.requests._admission
 
     def _answer_here(self, caller, request):
         self.asked_here.append(request)
@@ -104,6 +109,25 @@ def test_with_leadership_lost_a_write_in_the_log_is_unknown(world):
     assert isinstance(answer, Unknown)
     world.requests.applied([Entry(8, 2, EntryKind.COMMAND, COMMAND)], [b"another's"], last_applied=8, committed_s=NOW_S)
     assert world.answers() == []
+
+
+def test_what_the_next_leader_committed_at_that_index_answers_nobody(world):
+    """rules 22, 24: one message may bring it and end this leadership; it is applied before anyone hears of the end"""
+    (write,) = world.ask(Write(1, COMMAND), Write(2, COMMAND), Status(3))
+    world.requests.change_members(Caller(CLIENT, 4, "anonymous"), ChangeMembers(4))
+    change = world.stepped[-1].ticket
+    world.requests.accepted(Accepted(write, first_index=8, term=1), NOW_S)
+    world.requests.accepted(Accepted(change, first_index=10, term=1), NOW_S)
+    assert world.answers() == [Done(3, msgspec.msgpack.encode(None))]
+    entries = [
+        Entry(8, 1, EntryKind.COMMAND, COMMAND),
+        Entry(9, 2, EntryKind.COMMAND, COMMAND),
+        Entry(10, 2, EntryKind.CONFIGURATION, memberships.encode(Membership())),
+    ]
+    world.requests.applied(entries, [b"its own", b"another's", None], last_applied=10, committed_s=NOW_S)
+    assert world.answers() == [Done(1, b"its own")]
+    world.requests.leadership_lost()
+    assert [(type(answer), answer.request_id) for answer in world.answers()] == [(Unknown, 2), (Unknown, 4)]
 
 
 def test_a_node_that_does_not_lead_names_the_leader(world):
@@ -231,6 +255,18 @@ def test_waiting_writes_have_a_bound_in_bytes(world):
     (proposal,) = world.stepped
     assert proposal.commands == [large]
     assert world.requests.levels()["requests_under_way"] == 1
+
+
+def test_a_command_that_fits_into_no_message_to_a_follower_never_gets_into_the_log(world):
+    """it would keep every later entry from being replicated"""
+    fits = FRAME_BYTES - FRAME_MARGIN_BYTES
+    command = msgspec.msgpack.encode(OpenSession(b"nonce"))
+    world.requests.receive([(CLIENT, ANONYMOUS, [Write(1, command.ljust(fits + 1)), Write(2, command.ljust(fits))])])
+    world.requests.go_on()
+    (answer,) = world.answers()
+    assert (answer.request_id, answer.kind) == (1, "invalid")
+    assert f"at most {fits} bytes, found {fits + 1}" in answer.message
+    assert [len(proposal.commands) for proposal in world.stepped] == [1]
 
 
 def test_what_is_no_clients_command_never_gets_into_the_log(world):

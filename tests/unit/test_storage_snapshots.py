@@ -323,6 +323,18 @@ def send_all(leader: Storage, follower: Storage, index: int) -> int:
             return count
 
 
+def test_a_snapshot_that_was_sent_gives_its_room_back_once_a_newer_one_is_there(tmp_path, leader, follower):
+    send_all(leader, follower, 7)
+    put(leader, entries=log(10, 12))
+    take(leader, 9)
+    leader.compact(1, sending=True)
+    assert leader.fill_chunk(request(7)) is not None, "another follower still gets it"
+    leader.compact(1)
+    assert leader.fill_chunk(request(7)) is None
+    held = [str(file.readlink()) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    assert not [name for name in held if name.startswith(str(tmp_path / "leader" / "snapshot-7-1"))]
+
+
 def test_a_snapshot_sent_in_chunks_arrives_whole(tmp_path, leader, follower):
     assert send_all(leader, follower, 7) > 10
     assert chunks_of(follower) == CHUNKS

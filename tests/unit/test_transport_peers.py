@@ -21,6 +21,7 @@ from raft_zmq.transport.peers import PeerTransport
 from raft_zmq.transport.refusals import Refusals
 from raft_zmq.wire import codec
 from raft_zmq.wire.frames import PEER_MESSAGES_MAX, PeerHeader
+from tests.unit import zmtp
 from tests.unit.transport_world import Node, connect_all, free_port, reply, until
 
 NewNode = Callable[..., Node]
@@ -311,6 +312,16 @@ def test_garbage_is_dropped_and_the_good_around_it_arrives(new_node: NewNode) ->
     dealer.close()
     assert [message for _, _, message in n1.received] == [reply(1), TimeoutNow(term=3)]
     assert n1.counters.peer_messages_refused == {"bad_header": 3, "bad_message": 6}
+
+
+def test_a_claimed_user_id_that_is_no_text_ends_nothing(new_node: NewNode) -> None:
+    """only without CURVE, which says itself whose key it is"""
+    n1 = new_node("n1", None)
+    with zmtp.connect(n1.member.peer_address, user_id=b"\xff\xfe") as connection:
+        (message,) = codec.encode_peer([reply(1)])
+        connection.sendall(zmtp.frame(header(), more=True) + zmtp.frame(message))
+        until(lambda: n1.received, n1)
+    assert n1.numbers() == [1]
 
 
 def test_an_unknown_kind_of_message_is_reported_by_its_name(new_node: NewNode) -> None:

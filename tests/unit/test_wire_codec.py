@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from raft_zmq.core.errors import PeerError
+from raft_zmq.core.log import ENTRY_BYTES
 from raft_zmq.core.messages import AppendEntries, AppendReply, Entry, EntryKind, PeerMessage, TimeoutNow
+from raft_zmq.settings import FRAME_MARGIN_BYTES
 from raft_zmq.wire import codec
 from raft_zmq.wire.client_messages import Answer, Refused, Request, Status, Write
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader, PeerHeader
+
+HIGHEST = 2**63 - 1
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -209,3 +213,23 @@ def test_a_small_message_stays_small() -> None:
     )
     (frame,) = codec.encode_peer([reply])
     assert len(frame) <= 32
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 100, b"x" * 70_000], ids=len)
+def test_no_entry_takes_more_around_its_data_than_the_log_reckons_with(data):
+    """a batch of entries is cut by that, and a frame beyond the limit would end the connection"""
+    entries = tuple(Entry(HIGHEST, HIGHEST, EntryKind.CONFIGURATION, data) for _ in range(100))
+    message = AppendEntries(
+        term=HIGHEST,
+        prev_log_index=HIGHEST,
+        prev_log_term=HIGHEST,
+        entries=(),
+        leader_commit=HIGHEST,
+        read_token=HIGHEST,
+        quiet=True,
+    )
+    one, all_of_them = (
+        len(codec.encode_peer([msgspec.structs.replace(message, entries=some)])[0]) for some in (entries[:1], entries)
+    )
+    assert (all_of_them - one) / 99 <= len(data) + ENTRY_BYTES
+    assert one - len(data) <= FRAME_MARGIN_BYTES

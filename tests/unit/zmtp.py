@@ -21,13 +21,14 @@ def frame(body: bytes, *, more: bool = False, command: bool = False) -> bytes:
     return bytes([flags | 2]) + len(body).to_bytes(8, "big") + body
 
 
-def connect(address: str) -> socket.socket:
-    """A connection with its handshake done, as a DEALER."""
+def connect(address: str, user_id: bytes = b"") -> socket.socket:
+    """A connection with its handshake done, as a DEALER, and with a User-Id if one is given."""
     host, _, port = address.rpartition(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
     connection.sendall(GREETING)
     kind = b"\x0bSocket-Type" + (6).to_bytes(4, "big") + b"DEALER"
-    connection.sendall(frame(b"\x05READY" + kind, command=True))
+    claim = b"\x07User-Id" + len(user_id).to_bytes(4, "big") + user_id if user_id else b""
+    connection.sendall(frame(b"\x05READY" + kind + claim, command=True))
     received = b""
     while b"READY" not in received:
         part = connection.recv(4096)
