@@ -14,9 +14,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import yaml
@@ -24,7 +24,10 @@ import yaml
 from raft_zmq.core.errors import OutcomeUnknownError, RaftLabError, SettingsError
 from raft_zmq.transport import keys
 
+Setting: TypeAlias = str | int | float | bool
+
 HOST = "127.0.0.1"
+NODES = 3  # of a new cluster, when nobody says how many
 CLUSTER_ID = "local"
 SPARE_KEYS = 4  # pairs made for nodes that may be added later
 START_TIMEOUT_S = 20.0
@@ -48,7 +51,7 @@ class LocalCluster(msgspec.Struct):
     """What cluster.yaml holds."""
 
     nodes: list[LocalNode]
-    settings: dict[str, str | int | float | bool] = {}
+    settings: dict[str, Setting] = {}
 
     def node(self, node_id: str) -> LocalNode:
         """The node of that name; raises SettingsError when there is none."""
@@ -69,25 +72,37 @@ class NodeReport(msgspec.Struct, frozen=True):
     status: dict[str, object] | None
 
 
+def numbered(count: int) -> list[str]:
+    """The names of so many nodes that were given none: n1, n2, …"""
+    return [f"n{number}" for number in range(1, count + 1)]
+
+
 def up(
     directory: Path,
-    names: Sequence[str],
-    settings: dict[str, str | int | float | bool] | None = None,
+    names: Sequence[str] = (),
+    settings: Mapping[str, Setting] | None = None,
 ) -> LocalCluster:
     """Start the nodes and return once they are ready. A folder that holds a stopped cluster starts that one again.
 
-    `settings` go into every node's settings file. Raises SettingsError when the folder holds a running cluster or one
-    of other nodes, OutcomeUnknownError when the nodes do not become ready in time; what was started is stopped again.
+    Without `names` these are the nodes of that cluster, or NODES new ones. `settings` go into every node's settings
+    file, beside those given before; when the nodes do not start with them they are forgotten. Raises SettingsError when
+    the folder holds a running cluster or one of other nodes, OutcomeUnknownError when the nodes do not become ready in
+    time; what was started is stopped again.
     """
     directory = directory.resolve()
-    cluster = _existing(directory, names) or _create(directory, names, settings or {})
+    cluster = _existing(directory, names) or _create(directory, names or numbered(NODES))
+    before = cluster.settings
+    cluster.settings = {**before, **(settings or {})}
     try:
+        _write_client_config(directory, cluster)
         for node in cluster.nodes:
             _spawn(directory, cluster, node)
         _save(directory, cluster)
         _wait_until_ready(directory, cluster.nodes)
     except BaseException:
         _stop_processes(cluster.nodes)
+        cluster.settings = before
+        _write_client_config(directory, cluster)
         _save(directory, cluster)
         raise
     return cluster
@@ -195,27 +210,26 @@ def _existing(directory: Path, names: Sequence[str]) -> LocalCluster | None:
             f"Stop it with `raftctl local down --dir {directory}`, or choose another folder."
         )
     found = [node.node_id for node in cluster.nodes]
-    if list(names) != found:
+    if names and list(names) != found:
         raise SettingsError(
             f"{directory}: expected a folder without a cluster or with one of {', '.join(names)}, "
-            f"found one of {', '.join(found)}. Choose another folder."
+            f"found one of {', '.join(found)}. Name no nodes to start that one, or choose another folder."
         )
     return cluster
 
 
-def _create(directory: Path, names: Sequence[str], settings: dict[str, str | int | float | bool]) -> LocalCluster:
+def _create(directory: Path, names: Sequence[str]) -> LocalCluster:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"--dir {directory}: expected a folder to write to, found: {error}. Choose another."
         ) from error
-    cluster = LocalCluster(_new_nodes(names), settings)
+    cluster = LocalCluster(_new_nodes(names))
     if not (directory / "keys").exists():
         all_names = [*names, *_spare_names(names)]
         keys.generate(directory / "keys", all_names, {"admin": keys.Role.ADMIN})
     _save(directory, cluster)
-    _write_client_config(directory, cluster)
     return cluster
 
 

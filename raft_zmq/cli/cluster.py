@@ -4,7 +4,8 @@ import click
 import msgspec
 
 from raft_zmq.cli.context import Control, json_option, pass_control
-from raft_zmq.cli.tables import log_table, nodes_table
+from raft_zmq.cli.tables import NodesTable, log_table
+from raft_zmq.client.command_line import FiniteRange
 from raft_zmq.client.errors import NotDoneError
 
 FAULT_KINDS = ("drop", "delay", "duplicate", "partition", "slow_disk", "clear")
@@ -28,7 +29,7 @@ def status(control: Control) -> None:
             {"node_id": node.node_id, "address": node.address, "status": msgspec.to_builtins(node.status)}
             for node in nodes
         ],
-        nodes_table(nodes),
+        NodesTable(nodes),
     )
     if all(node.status is None for node in nodes):
         raise NotDoneError(
@@ -40,7 +41,10 @@ def status(control: Control) -> None:
 @click.command(epilog=_NODE_HELP)
 @click.argument("node", default="")
 @click.option(
-    "--from", "first_index", type=click.IntRange(1), help="First index to show; left out, the newest entries."
+    "--from",
+    "first_index",
+    type=click.IntRange(1, 2**63 - 1),
+    help="First index to show; left out, the newest entries.",
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, help="At most so many entries.")
 @json_option
@@ -89,8 +93,8 @@ def transfer(control: Control, node: str) -> None:
 @click.argument("node")
 @click.argument("kind", type=click.Choice(FAULT_KINDS))
 @click.option("--peer", "peers", multiple=True, metavar="ID", help="Towards this node only; may be repeated.")
-@click.option("--share", type=click.FloatRange(0, 1), default=1.0, help="Share of the messages that are hit.")
-@click.option("--seconds", type=click.FloatRange(0, 3600), default=0.0, help="How long a delay or a slow sync takes.")
+@click.option("--share", type=FiniteRange(0, 1), default=1.0, help="Share of the messages that are hit.")
+@click.option("--seconds", type=FiniteRange(0, 3600), default=0.0, help="How long a delay or a slow sync takes.")
 @pass_control
 def fault(control: Control, node: str, kind: str, peers: tuple[str, ...], share: float, seconds: float) -> None:
     """Make NODE misbehave on purpose.

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from raft_zmq.client.client import DEFAULT_TIMEOUT_S, RaftClient
 from raft_zmq.client.config import load
@@ -39,14 +38,14 @@ class Control:
         click.get_current_context().call_on_close(client.close)
         return client
 
-    def show(self, value: object, text: str | Table) -> None:
+    def show(self, value: object, text: RenderableType) -> None:
         """Print the value as JSON if that was asked for, else the text or table made for people."""
         if self.as_json:
             click.echo(json.dumps(value, ensure_ascii=False))
-        elif isinstance(text, Table):
-            console().print(text)
-        else:
+        elif isinstance(text, str):
             click.echo(text)
+        else:
+            console().print(text)
 
 
 class OrderedGroup(click.Group):

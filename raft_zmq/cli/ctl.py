@@ -8,6 +8,7 @@ from raft_zmq.cli import cluster, keys, local, members, top, values
 from raft_zmq.cli.context import Control, OrderedGroup, json_option
 from raft_zmq.client import command_line
 from raft_zmq.client.client import DEFAULT_TIMEOUT_S
+from raft_zmq.client.command_line import FiniteRange
 
 
 @click.group(cls=OrderedGroup, context_settings={"max_content_width": 120, "show_default": True})
@@ -20,7 +21,7 @@ from raft_zmq.client.client import DEFAULT_TIMEOUT_S
 )
 @click.option(
     "--timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=DEFAULT_TIMEOUT_S,
     help="How long to wait for an answer.",
 )

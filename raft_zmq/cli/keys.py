@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 import msgspec
+from rich.markup import escape
 from rich.table import Table
 
 from raft_zmq.cli import kubernetes_secret
 from raft_zmq.cli.context import Control, OrderedGroup, json_option, pass_control
+from raft_zmq.client.command_line import FiniteRange
 from raft_zmq.core.errors import SettingsError
 from raft_zmq.transport import key_rotation
 from raft_zmq.transport.key_rotation import Step
@@ -116,7 +118,7 @@ def list_command(control: Control, folder: Path) -> None:
     lines = key_rotation.listed(folder)
     table = Table("owner", "role", "state", "public key", "secret here")
     for line in lines:
-        table.add_row(line.owner, line.role, line.state, line.public_key, "yes" if line.secret_here else "no")
+        table.add_row(line.owner, line.role, line.state, escape(line.public_key), "yes" if line.secret_here else "no")
     control.show([msgspec.to_builtins(line) for line in lines], table)
 
 
@@ -130,7 +132,7 @@ def list_command(control: Control, folder: Path) -> None:
 )
 @click.option(
     "--pause-s",
-    type=click.FloatRange(min=1.5),
+    type=FiniteRange(min=1.5),
     default=3.0,
     help="Without --step: how long nodes get to see the folder after each step.",
 )

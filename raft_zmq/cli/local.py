@@ -33,20 +33,22 @@ def local() -> None:
 
 @local.command()
 @_dir_option
-@click.option("--nodes", type=click.IntRange(1, 99), default=3, help="How many nodes.")
+@click.option("--nodes", type=click.IntRange(1, 99), help="How many nodes a new cluster has; left out, 3.")
 @click.option("--names", default="", help="Their names, with commas between; left out, n1, n2, …")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting for every node; may be repeated."
 )
-def up(directory: Path, nodes: int, names: str, settings: tuple[str, ...]) -> None:
+def up(directory: Path, nodes: int | None, names: str, settings: tuple[str, ...]) -> None:
     """Start the nodes and wait for a leader.
 
     They listen on free loopback ports; DIR/client.yaml says where, for --config. A folder with a stopped cluster
-    starts that one again, with its data.
+    starts that one again, with its nodes, its data and its settings; --set adds to these.
     """
-    node_ids = [name for name in names.split(",") if name] or [f"n{number}" for number in range(1, nodes + 1)]
-    if len(node_ids) != nodes:
+    node_ids = [name for name in names.split(",") if name]
+    if node_ids and len(node_ids) != (nodes or len(node_ids)):
         raise click.UsageError(f"--names: expected {nodes} names (--nodes), found {len(node_ids)}.")
+    if nodes and not node_ids:
+        node_ids = local_cluster.numbered(nodes)
     cluster = local_cluster.up(directory, node_ids, dict(_parse_setting(text) for text in settings))
     running = ", ".join(node.node_id for node in cluster.nodes)
     click.echo(f"running, with a leader: {running}. Next: raftctl --config {directory / 'client.yaml'} status")
@@ -137,7 +139,10 @@ def cont(directory: Path, node: str) -> None:
 def _parse_setting(text: str) -> tuple[str, str | int | float | bool]:
     """A line of a settings file, as NAME=VALUE; the node itself checks whether it knows it."""
     name, equals, value = text.partition("=")
-    parsed = yaml.safe_load(value) if equals else None
+    try:
+        parsed = yaml.safe_load(value) if equals else None
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that is none
+        parsed = None
     if not name or not isinstance(parsed, str | int | float | bool):
         raise click.UsageError(f"--set: expected NAME=VALUE, found {text!r}. `raft-node --help` lists the settings.")
     return name.replace("-", "_"), parsed

@@ -1,54 +1,77 @@
 """Nodes and logs as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
 from raft_zmq.client.survey import Surveyed
 from raft_zmq.wire.client_messages import LogEntry, NodeStatus
 
 _KIND_NAMES = {0: "no-op", 1: "command", 2: "configuration"}
+_COLUMNS = (
+    "node",
+    "role",
+    "term",
+    "leader",
+    ">log",
+    ">commit",
+    ">applied",
+    "digest",
+    "ready",
+    ">keys",
+    ">wal",
+    ">uptime",
+    "address",
+)
+_DISPENSABLE = ("address", "digest", ">wal", ">uptime", ">keys", "leader")  # where there is no room, in this order
+_ANY_WIDTH = 1_000
 _ROLE_STYLES = {"leader": "bold green", "follower": "", "candidate": "yellow", "pre_candidate": "yellow"}
 
 
-def nodes_table(nodes: Iterable[Surveyed]) -> Table:
-    """One row for each node: its role, how far it is, and what it holds."""
-    table = new_table(
-        "node",
-        "role",
-        "term",
-        "leader",
-        ">log",
-        ">commit",
-        ">applied",
-        "digest",
-        "ready",
-        ">keys",
-        ">wal",
-        ">uptime",
-        "address",
-    )
-    for node in nodes:
-        status = node.status
-        if status is None:
-            table.add_row(node.name, "[red]no answer", *[""] * 10, node.address)
-            continue
-        table.add_row(
-            node.name,
-            f"[{style}]{status.role}" if (style := _ROLE_STYLES.get(status.role)) else status.role,
-            str(status.term),
-            status.leader_id or "-",
-            f"{status.first_log_index}-{status.last_log_index}",
-            str(status.commit_index),
-            str(status.last_applied),
-            status.digest,
-            "yes" if status.ready else "[yellow]no",
-            str(status.keys),
-            bytes_text(status.wal_bytes),
-            duration_text(status.uptime_s),
-            node.address,
-        )
-    return table
+class NodesTable:
+    """One row for each node: its role, how far it is, and what it holds; as many of the columns as the terminal shows.
+
+    Numbers that are cut off would be wrong, so whole columns go instead.
+    """
+
+    def __init__(self, nodes: Iterable[Surveyed]) -> None:
+        self._rows = [_cells(node) for node in nodes]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The widest table that fits (rich's protocol for what can be printed)."""
+        for left_out in range(len(_DISPENSABLE) + 1):
+            table = self._table([name for name in _COLUMNS if name not in _DISPENSABLE[:left_out]])
+            if console.measure(table, options=options.update(max_width=_ANY_WIDTH)).maximum <= options.max_width:
+                break
+        yield table
+
+    def _table(self, names: Sequence[str]) -> Table:
+        table = new_table(*names)
+        for cells in self._rows:
+            table.add_row(*(cells.get(name.removeprefix(">"), "") for name in names))
+        return table
+
+
+def _cells(node: Surveyed) -> dict[str, str]:
+    status = node.status
+    if status is None:
+        return {"node": node.name, "role": "[red]no answer", "address": node.address}
+    return {
+        "node": node.name,
+        "role": f"[{style}]{status.role}" if (style := _ROLE_STYLES.get(status.role)) else status.role,
+        "term": str(status.term),
+        "leader": status.leader_id or "-",
+        "log": f"{status.first_log_index}-{status.last_log_index}",
+        "commit": str(status.commit_index),
+        "applied": str(status.last_applied),
+        "digest": status.digest,
+        "ready": "yes" if status.ready else "[yellow]no",
+        "keys": str(status.keys),
+        "wal": bytes_text(status.wal_bytes),
+        "uptime": duration_text(status.uptime_s),
+        "address": node.address,
+    }
 
 
 def members_table(status: NodeStatus) -> Table:

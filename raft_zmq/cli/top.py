@@ -9,14 +9,15 @@ from rich.live import Live
 from rich.text import Text
 
 from raft_zmq.cli.context import Control, console, pass_control
-from raft_zmq.cli.tables import nodes_table
+from raft_zmq.cli.tables import NodesTable
 from raft_zmq.client.client import RaftClient
+from raft_zmq.client.command_line import FiniteRange
 from raft_zmq.client.survey import Surveyed
 from raft_zmq.wire.client_messages import NodeStatus, StageTotal
 
 
 @click.command()
-@click.option("--interval-s", type=click.FloatRange(0.1, 60), default=1.0, help="Time between two looks.")
+@click.option("--interval-s", type=FiniteRange(0.1, 60), default=1.0, help="Time between two looks.")
 @click.option("--rounds", type=click.IntRange(1), help="End after so many looks; left out, Ctrl-C ends it.")
 @pass_control
 def top(control: Control, interval_s: float, rounds: int | None) -> None:
@@ -101,7 +102,7 @@ def view(nodes: list[Surveyed], entries_per_s: float | None, stages_s: dict[str,
     headline = Text(f"{answering} of {len(nodes)} nodes answer, {led}{speed}", style="bold")
     times = ", ".join(f"{stage} {seconds * 1000:.3f}" for stage, seconds in stages_s.items())
     stages = [Text(), Text(f"a batch of writes, in ms: {times}")] if stages_s else []
-    return Group(headline, Text(), nodes_table(nodes), *stages)
+    return Group(headline, Text(), NodesTable(nodes), *stages)
 
 
 def _leader(nodes: list[Surveyed]) -> NodeStatus | None:

@@ -6,32 +6,47 @@ import click
 
 from raft_zmq.cli.context import Control, json_option, pass_control, printable
 from raft_zmq.client.command_line import NotSoError
+from raft_zmq.wire.commands import KEY_BYTES_MAX, VALUE_BYTES_MAX
 
 _FROM_STDIN = "-"
 
 
 class _Bytes(click.ParamType[bytes]):
-    """Text of the command line as bytes; "-" reads standard input to its end."""
+    """Text of the command line as bytes, of a length that every node takes."""
 
     name = "text"
+
+    def __init__(self, what: str, bytes_min: int, bytes_max: int, *, from_stdin: bool = False) -> None:
+        """`from_stdin`: "-" reads standard input to its end."""
+        self._what = what
+        self._bytes_min = bytes_min
+        self._bytes_max = bytes_max
+        self._from_stdin = from_stdin
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
         if isinstance(value, bytes):
             return value
-        if value == _FROM_STDIN and param is not None and param.name == "value":
-            return sys.stdin.buffer.read()
-        data = value.encode("utf-8", "surrogateescape")
-        if not data and param is not None and param.name == "key":
-            self.fail("expected a key of 1 to 4096 bytes, found an empty one. Name a key.", param, ctx)
+        if value == _FROM_STDIN and self._from_stdin:
+            data = sys.stdin.buffer.read(self._bytes_max + 1)
+        else:
+            data = value.encode("utf-8", "surrogateescape")
+        if not self._bytes_min <= len(data) <= self._bytes_max:
+            found = "more" if len(data) > self._bytes_max else len(data)
+            self.fail(
+                f"expected {self._what} of {self._bytes_min} to {self._bytes_max} bytes, found {found}.", param, ctx
+            )
         return data
 
 
-_BYTES = _Bytes()
+_KEY = _Bytes("a key", 1, KEY_BYTES_MAX)
+_PREFIX = _Bytes("the beginning of a key", 0, KEY_BYTES_MAX)
+_VALUE = _Bytes("a value", 0, VALUE_BYTES_MAX, from_stdin=True)
+_VALUE_IN_WORDS = _Bytes("a value", 0, VALUE_BYTES_MAX)
 
 
 @click.command()
-@click.argument("key", type=_BYTES)
-@click.argument("value", type=_BYTES)
+@click.argument("key", type=_KEY)
+@click.argument("value", type=_VALUE)
 @json_option
 @pass_control
 def put(control: Control, key: bytes, value: bytes) -> None:
@@ -44,7 +59,7 @@ def put(control: Control, key: bytes, value: bytes) -> None:
 
 
 @click.command()
-@click.argument("key", type=_BYTES)
+@click.argument("key", type=_KEY)
 @json_option
 @pass_control
 def get(control: Control, key: bytes) -> None:
@@ -63,7 +78,7 @@ def get(control: Control, key: bytes) -> None:
 
 
 @click.command()
-@click.argument("key", type=_BYTES)
+@click.argument("key", type=_KEY)
 @json_option
 @pass_control
 def delete(control: Control, key: bytes) -> None:
@@ -74,8 +89,8 @@ def delete(control: Control, key: bytes) -> None:
 
 @click.command()
 @click.option("--absent", is_flag=True, help="Expect that KEY does not exist; then EXPECTED is left out.")
-@click.argument("key", type=_BYTES)
-@click.argument("values", type=_BYTES, nargs=-1, required=True, metavar="[EXPECTED] VALUE")
+@click.argument("key", type=_KEY)
+@click.argument("values", type=_VALUE_IN_WORDS, nargs=-1, required=True, metavar="[EXPECTED] VALUE")
 @json_option
 @pass_control
 def cas(control: Control, absent: bool, key: bytes, values: tuple[bytes, ...]) -> None:
@@ -98,8 +113,8 @@ def cas(control: Control, absent: bool, key: bytes, values: tuple[bytes, ...]) -
 
 
 @click.command()
-@click.argument("key", type=_BYTES)
-@click.argument("value", type=_BYTES)
+@click.argument("key", type=_KEY)
+@click.argument("value", type=_VALUE)
 @json_option
 @pass_control
 def append(control: Control, key: bytes, value: bytes) -> None:
@@ -112,7 +127,7 @@ def append(control: Control, key: bytes, value: bytes) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # an amount may start with a minus sign
-@click.argument("key", type=_BYTES)
+@click.argument("key", type=_KEY)
 @click.argument("amount", type=click.IntRange(-(2**63), 2**63 - 1), default=1)
 @json_option
 @pass_control
@@ -126,9 +141,9 @@ def incr(control: Control, key: bytes, amount: int) -> None:
 
 
 @click.command()
-@click.argument("prefix", type=_BYTES, default="")
+@click.argument("prefix", type=_PREFIX, default="")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=1000, help="At most so many pairs.")
-@click.option("--after", type=_BYTES, default="", help="Only keys behind this one: where the last scan ended.")
+@click.option("--after", type=_PREFIX, default="", help="Only keys behind this one: where the last scan ended.")
 @json_option
 @pass_control
 def scan(control: Control, prefix: bytes, limit: int, after: bytes) -> None:

@@ -1,8 +1,10 @@
 """How a command ends: any error of ours is one line on standard error, and its exit code."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -15,6 +17,17 @@ class NotSoError(RaftLabError):
     """The thing asked about is not so: a compare that fails, a key that is not there."""
 
     exit_code = NOT_SO
+
+
+class FiniteRange(click.FloatRange):
+    """A FloatRange without nan, which no bound keeps out, and without inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; ends the command with what was expected when it is none of the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, found {value}.", param, ctx)
+        return number
 
 
 def run(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> None:

@@ -1,7 +1,10 @@
 """raftctl against a node on loopback: what it prints, and what it ends with."""
 
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from raft_zmq.cli.ctl import raftctl
 from raft_zmq.client import command_line
 from raft_zmq.core.membership import Member
+from raft_zmq.transport import keys
 from raft_zmq.wire.client_messages import (
     ChangeMembers,
     Done,
@@ -20,6 +24,7 @@ from raft_zmq.wire.client_messages import (
     TakeSnapshot,
     Transfer,
 )
+from raft_zmq.wire.commands import VALUE_BYTES_MAX
 from tests.unit.client_fakes import FakeNode, Leader
 
 Run = Callable[..., tuple[int, str, str]]
@@ -112,8 +117,18 @@ def test_what_is_not_so_ends_with_1(run):
         ("keys", "generate", "--nodes", ",", "--dir", "x"),
         ("keys", "generate", "--nodes", "a", "--dir", "x", "--client", "lab=king"),
         ("local", "up"),
-        ("local", "up", "--dir", "x", "--names", "a,b"),
+        ("local", "up", "--dir", "x", "--nodes", "3", "--names", "a,b"),
         ("local", "up", "--dir", "x", "--set", "novalue"),
+        ("local", "up", "--dir", "x", "--set", "x=[1"),
+        ("local", "up", "--dir", "x", "--set", "x=@"),
+        ("local", "up", "--dir", "x", "--set", "x=2024-13-45"),
+        ("log", "--from", "9" * 30),
+        ("--timeout-s", "nan", "status"),
+        ("--timeout-s", "inf", "status"),
+        ("fault", "a", "delay", "--seconds", "nan"),
+        ("get", "k" * 4097),
+        ("put", "k" * 4097, "v"),
+        ("scan", "k" * 4097),
     ],
 )
 def test_bad_usage_is_one_line_and_ends_with_2(run, arguments):
@@ -247,6 +262,25 @@ def test_keys(run, tmp_path):
     assert code == 2
     assert "--overwrite" in err
     assert run(*arguments, "--overwrite", config=False)[0] == 0
+
+
+def test_a_key_is_shown_as_it_is(run, tmp_path):
+    """in a table, [x] is a style, and Z85 has brackets among its characters"""
+    keys.generate(tmp_path, ["a"], {})
+    public, secret = b"/YMhs2N>[wTY6<]r(blEw46n1i$]}H6}EP(ra)*3", b"x" * 40
+    (tmp_path / "peer.a.public").write_bytes(public)
+    (tmp_path / "peer.a.secret").write_bytes(secret)
+    code, out, _ = run("keys", "list", "--dir", str(tmp_path), config=False)
+    assert code == 0
+    assert public.decode() in out
+
+
+def test_a_value_that_no_node_takes_is_not_sent(run, node, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bytes(VALUE_BYTES_MAX + 1))))
+    code, _, err = run("put", "k", "-")
+    assert code == 2
+    assert f"expected a value of 0 to {VALUE_BYTES_MAX} bytes, found more" in err
+    assert node.requests == []
 
 
 def test_help_of_every_command(run):

@@ -2,7 +2,9 @@
 
 import msgspec
 import pytest
+from rich.console import Console
 
+from raft_zmq.cli.tables import NodesTable
 from raft_zmq.cli.top import StageMeans, view
 from raft_zmq.client.survey import Surveyed
 from raft_zmq.wire.client_messages import StageTotal
@@ -33,3 +35,54 @@ def test_the_picture_names_the_leader_and_the_stages():
     lines = [str(part) for part in shown.renderables]
     assert lines[0] == "1 of 1 nodes answer, n1 leads term 4, 1,234 entries/s"
     assert lines[-1] == "a batch of writes, in ms: queue 0.100, sync 0.500"
+
+
+COLUMNS = [
+    "NODE",
+    "ROLE",
+    "TERM",
+    "LEADER",
+    "LOG",
+    "COMMIT",
+    "APPLIED",
+    "DIGEST",
+    "READY",
+    "KEYS",
+    "WAL",
+    "UPTIME",
+    "ADDRESS",
+]
+LARGE = msgspec.structs.replace(
+    STATUS,
+    term=1234,
+    first_log_index=1_234_567,
+    last_log_index=7_654_321,
+    commit_index=7_654_321,
+    last_applied=7_654_320,
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [
+        (200, []),
+        (140, ["ADDRESS"]),
+        (110, ["ADDRESS", "DIGEST"]),
+        (90, ["ADDRESS", "DIGEST", "WAL"]),
+        (80, ["ADDRESS", "DIGEST", "WAL", "UPTIME"]),
+        (74, ["ADDRESS", "DIGEST", "WAL", "UPTIME", "KEYS"]),
+    ],
+)
+def test_a_narrow_terminal_shows_fewer_columns_and_none_in_part(columns, left_out):
+    address = "raft-0.raft-headless.raft.svc.cluster.local:6000"
+    nodes = [Surveyed("raft-0", address, LARGE), Surveyed("raft-1", address, None)]
+    console = Console(width=columns, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(NodesTable(nodes))
+    head, row, silent = captured.get().splitlines()
+    assert len(head) <= columns
+    assert head.split() == [name for name in COLUMNS if name not in left_out]
+    assert "1234567-7654321  7654321  7654320" in row
+    assert row.startswith("raft-0  leader")
+    assert silent.startswith("raft-1  no answer")
+    assert "…" not in captured.get()

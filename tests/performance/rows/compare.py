@@ -39,7 +39,9 @@ def measure(plan: Plan) -> Measured:
     raw = {"compare": report, "floor": floors, "client_us": costs}
     figures = [*_figures(report, floors), *_cost_figures(costs)]
     shown = " ".join(shlex.quote(word) for word in [PEERS.name, *command]).replace(str(plan.folder), "DIR")
-    return Measured(figures=figures, raw=raw, commands=[shown.replace(sys.executable, "python"), "bench floor"])
+    return Measured(
+        figures=figures, raw=raw, commands=[shown.replace(sys.executable, "python"), "../shared/peers/bench floor"]
+    )
 
 
 def _compare_command(cluster: Cluster, rounds: int, seconds: float) -> list[str]:
