@@ -145,4 +145,4 @@ class LeaderBelief:
 def _is_address(text: str) -> bool:
     """Whether a connection can be tried there: a typing error in one member's address is not to end every client."""
     host, _, port = text.rpartition(":")
-    return is_host(host) and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
+    return is_host(host) and port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535

@@ -3,8 +3,8 @@
     python -m tests.simulation.known_bugs           plant each, say after how many seeds it was caught, and by what
     python -m tests.simulation.known_bugs --write   the same, into docs/known-bugs.md
 
-A bug is a function or method of raft_zmq.core that is replaced while a seed runs. Seeds draw their plans as ever; for
-a rare bug the plan is steered: other settings, or only some kinds of faults.
+A bug is a function or method of the core, or of what answers a node's clients, that is replaced while a seed runs.
+Seeds draw their plans as ever; for a rare bug the plan is steered: other settings, or only some kinds of faults.
 """
 
 import contextlib
@@ -24,10 +24,12 @@ from raft_zmq.core.log import RaftLog
 from raft_zmq.core.messages import VoteRequest
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.state import State
-from raft_zmq.wire.commands import Get
+from raft_zmq.node.requests import Requests
+from raft_zmq.wire.commands import Get, OpenSession
 from tests.simulation.network import CALM, Weather, isolate
 from tests.simulation.plan import Plan, draw
 from tests.simulation.run import run_plan
+from tests.simulation.service import Reply
 from tests.simulation.shrink import kind_of
 from tests.simulation.world import World
 
@@ -196,6 +198,17 @@ def _truncate_under_a_write(log: RaftLog, first: int) -> None:
     log._in_flight_to = in_flight_to
 
 
+_answer_applied = Requests.applied
+
+
+def _answer_by_index_alone(
+    requests: Requests, entries: Any, results: Any, last_applied: int, committed_s: float
+) -> None:
+    for entry, result in zip(entries, results, strict=True):
+        requests._written_term = entry.term
+        _answer_applied(requests, [entry], [result], last_applied, committed_s)
+
+
 # -- what chance shows too seldom --------------------------------------------------------------------------------------
 
 
@@ -215,6 +228,33 @@ def answers_that_come_late(seed: int) -> None:
     world.run(until=lambda: world.checker.seen.commit_index > committed)
     world.client_asks(old.node_id, msgspec.msgpack.encode(Get(b"k")), is_read=True, answer=lambda reply: None)
     world.run_for(2.5)
+
+
+def entries_of_the_next_leader(seed: int) -> None:
+    """A leader that is cut off takes two writes. The next one commits something else at their indexes, and all that it
+    has to say comes in while the old one waits for its disk: so it steps down, truncates, appends and commits at once.
+    """
+    world = World.cluster(3, seed=seed, check_quorum=False)
+    old = world.run(until=world.leader)
+    world.run_for(1.0)
+    world.network.cut(isolate(old.node_id, world.node_ids))
+    lost: list[Reply] = []
+    for name in (b"one", b"two"):
+        world.client_asks(old.node_id, msgspec.msgpack.encode(OpenSession(name)), is_read=False, answer=lost.append)
+    new = world.run(until=lambda: (leader := world.leader()) is not old and leader)
+    replaced: list[Reply] = []
+    command = msgspec.msgpack.encode(OpenSession(b"three"))
+    world.client_asks(new.node_id, command, is_read=False, answer=replaced.append)
+    world.run(until=lambda: replaced)
+    old.sync_s = (0.5, 0.5)
+    command = msgspec.msgpack.encode(OpenSession(b"four"))
+    world.client_asks(old.node_id, command, is_read=False, answer=lost.append)
+    world.run_for(0.1)
+    world.network.cut([])
+    world.client_asks(new.node_id, command, is_read=False, answer=replaced.append)
+    world.run_for(2.0)
+    if any(reply.kind == "done" for reply in lost):
+        raise InvariantError("a write that is in no log was acknowledged")
 
 
 # -- the list ----------------------------------------------------------------------------------------------------------
@@ -375,6 +415,16 @@ BUGS = (
         options={"servers": 3, "overlap": True, "sync_s": (0.05, 0.3), **BUSY},
         faults=("lonely_leader", "transfer"),
     ),
+    Bug(
+        name="answers_by_index_alone",
+        rule=22,
+        broken="whatever is committed at a write's index counts as its outcome, though another leader put it there",
+        seeds=3,
+        owner=Requests,
+        attribute="applied",
+        replacement=_answer_by_index_alone,
+        story=entries_of_the_next_leader,
+    ),
 )
 
 
@@ -382,11 +432,11 @@ BUGS = (
 
 INTRODUCTION = """# Known bugs, planted and caught
 
-Each row is a bug that implementations of Raft are known for. A test plants it in the core and runs the simulator under
+Each row is a bug that implementations of Raft are known for. A test plants it and runs the simulator under
 one seed after the other until an invariant (`raft_zmq/core/invariants.py`) or the history of the clients gives it
 away; without the bug, the same seeds find nothing. For a rare bug the seeds' plans are steered, by settings and by the
-kinds of faults, and the bug of rule 17 has a story of its own. The rules and the functions that are replaced are in
-`tests/simulation/known_bugs.py`, the test is `tests/simulation/test_known_bugs.py`.
+kinds of faults, and the bugs of rules 17 and 22 have a story of their own. The rules and the functions that are
+replaced are in `tests/simulation/known_bugs.py`, the test is `tests/simulation/test_known_bugs.py`.
 
 `python -m tests.simulation.known_bugs --write` measures and writes this file. The test holds every bug to the stated
 number of seeds; how many it took changes whenever a run changes.

@@ -48,7 +48,7 @@ class Server:
         self.uniform = world.make_uniform(node_id)
         self.raft: Raft | None = None
         self.replica = Replica(KeyValueStore())
-        self.service = Service(self.replica)
+        self._service: Service | None = None
         self.life = 0  # counts starts; what was planned for an earlier life does not happen
         self.crash_at = ""  # one of STAGES
         self.sync_s = (0.0, 0.0)  # how long a sync takes, at least and at most
@@ -66,6 +66,12 @@ class Server:
         return self.raft is not None
 
     @property
+    def service(self) -> Service:
+        """What it does for clients; only while it runs."""
+        assert self._service is not None, f"{self.node_id} was never started"
+        return self._service
+
+    @property
     def now_s(self) -> float:
         """What this server's clock shows."""
         return self.clock.local_s(self.world.now_s)
@@ -77,11 +83,11 @@ class Server:
         stored = self.disk.load()
         self.life += 1
         self.replica = Replica(KeyValueStore())
-        self.service = Service(self.replica)
         if self.disk.snapshot is not None:
             self.replica.restore(unseal(self.disk.snapshot.data))
             self._open_snapshot()
         self.raft = Raft(self.config, stored, self.uniform, self.now_s)
+        self._service = Service(self.replica, self.raft.state, self.deliver, self._read_asked)
         self.world.checker.started(self.raft, stored, self.disk)
         self.world.note(
             self.node_id, "started", f"t{self.raft.state.current_term}", f"log={self.raft.state.log.last_index}"
@@ -217,7 +223,6 @@ class Server:
         ready = raft.ready()
         self._report(ready)
         checker.round(raft, ready, disk)
-        self.service.take(ready)
         yield "ready"
         for to, message in ready.messages:
             self._send(to, message)
@@ -231,7 +236,10 @@ class Server:
             checker.synced(self.node_id, disk)
             yield "synced"
         yield from self._promise(ready)
+        self.service.take(ready)
         self._apply(ready)
+        if any(isinstance(event, SteppedDown) for event in ready.events):
+            self.service.stepped_down()
         yield "applied"
         received = self._receive_chunks(ready)
         if received is not None:
@@ -263,14 +271,13 @@ class Server:
             self.world.checker.applied(self.node_id, ready.committed, self.replica.digest)
             self.service.applied(ready.committed, outcomes)
             self.world.applied(self)
-        self.service.granted(ready.reads)
-        self.service.serve_reads()
+
+    def _read_asked(self, ticket: int) -> None:
+        self.world.checker.read_asked(self.node_id, ticket)
 
     def _report(self, ready: Ready) -> None:
         for event in ready.events:
             self.world.core_event(self, event)
-            if isinstance(event, SteppedDown):
-                self.service.stepped_down()
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 

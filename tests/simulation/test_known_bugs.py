@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.known_bugs import BUGS, CAUGHT, DOCUMENT, find
 
 BY_NAME = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-RULES = {1, 2, 3, 4, 5, 9, 13, 16, 17, 20, 21}
+RULES = {1, 2, 3, 4, 5, 9, 13, 16, 17, 20, 21, 22}
 
 
 @pytest.mark.interpreted

@@ -19,7 +19,7 @@ import msgspec
 
 from raft_zmq.core.errors import RaftLabError
 from raft_zmq.core.events import BecameLeader, CoreEvent, MembershipChanged
-from raft_zmq.core.inputs import ChangeMembership, Input, Propose, Read, Received, ReportUnreachable, TransferLeadership
+from raft_zmq.core.inputs import ChangeMembership, Input, Propose, Received, ReportUnreachable, TransferLeadership
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import PeerMessage
 from raft_zmq.wire.commands import AdvanceClock, OpenSession
@@ -285,12 +285,7 @@ class World:
         server = self.servers.get(node_id)
         if server is None or not server.up:
             return
-        if is_read:
-            ticket = server.service.ask_read(payload, answer)
-            self.checker.read_asked(node_id, ticket)
-            server.deliver(Read(ticket))
-        else:
-            server.deliver(Propose(server.service.ask(answer), [payload]))
+        server.service.ask_for_client(payload, is_read, answer)
 
     def answer_client(self, take: Callable[[int, Reply], None], attempt: int, reply: Reply) -> None:
         """An answer on its way back."""
