@@ -146,8 +146,13 @@ def run(
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Where the writing client serves /livez.")
 def follow(history: Path, port: int) -> None:
-    """Print a history as it grows, until its writer has ended."""
-    follow_history(history, Writer(port), sys.stdout.buffer.write)
+    """Print a history as it grows, until its writer has ended.
+
+    Exit 1 if the writer went without saying that the history is whole.
+    """
+    if not follow_history(history, Writer(port), sys.stdout.buffer.write):
+        sys.stdout.buffer.flush()
+        raise NotSoError(f"follow: expected {history} to be completed, found its writer gone before that")
 
 
 @client.command()

@@ -39,7 +39,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryWriter:
-    """Writes records to a file, line by line, so that a reader can follow; at the end FILE.done says it is whole.
+    """Writes records to a file, line by line, so that a reader can follow; at the end FILE.done says it is whole,
+    unless an error or Ctrl-C ended the block.
 
     Without a path nothing is kept.
     """
@@ -66,7 +67,8 @@ class HistoryWriter:
     ) -> None:
         if self._file is not None and self._path is not None:
             self._file.close()
-            done_file(self._path).touch()
+            if kind is None:
+                done_file(self._path).touch()
 
     def write(self, record: Record) -> None:
         """Add one line."""

@@ -51,27 +51,34 @@ class RecordedClient:
         self._number += 1
         number, called_ns, started = self._number, now_ns(), time.perf_counter()
         wire = to_wire(asked)
+        outputs: list[HistoryOutput] = []
         try:
             if isinstance(wire, Get):
-                answers = [self.client.query(wire)]
+                outputs.append(to_history(Outcome(self.client.query(wire))))
             else:
                 command = self.session.next_command(wire)
-                answers = [self.client.send_command(command) for _ in range(times)]
+                for _ in range(times):
+                    outputs.append(to_history(Outcome(self.client.send_command(command))))
         except RaftLabError as error:
-            self._failed(number, asked, called_ns, error)
+            self._session = None  # a number without an answer: this session has done its duty
+            if outputs:  # what was answered once has happened
+                self._done(number, asked, called_ns, outputs[-1], started)
+            else:
+                self._failed(number, asked, called_ns, error)
             raise
-        outputs = [to_history(Outcome(answer)) for answer in answers]
-        self._recorder.record(self.name, number, asked, called_ns, "ok", outputs[-1])
-        self._metrics.operations.labels(asked.op, "ok").inc()
-        self._metrics.seconds.labels(asked.op).observe(time.perf_counter() - started)
+        self._done(number, asked, called_ns, outputs[-1], started)
         return outputs
 
     def one(self, asked: Asked) -> HistoryOutput:
         """Ask it once; its answer."""
         return self.do(asked)[0]
 
+    def _done(self, number: int, asked: Asked, called_ns: int, output: HistoryOutput, started: float) -> None:
+        self._recorder.record(self.name, number, asked, called_ns, "ok", output)
+        self._metrics.operations.labels(asked.op, "ok").inc()
+        self._metrics.seconds.labels(asked.op).observe(time.perf_counter() - started)
+
     def _failed(self, number: int, asked: Asked, called_ns: int, error: RaftLabError) -> None:
-        self._session = None  # a number without an answer: this session has done its duty
         result = "unknown" if isinstance(error, OperationError) else result_of(asked, error)
         self._recorder.record(self.name, number, asked, called_ns, result)
         self._metrics.operations.labels(asked.op, result).inc()

@@ -126,6 +126,7 @@ class RandomClient(ClosedLoop):
         self._keys = keys
         self._operations = operations
         self._number = 0
+        self._under_way: tuple[Asked, int, int] | None = None  # what was asked, its number, and when
 
     def go(self) -> None:
         """Ask the next operation."""
@@ -135,6 +136,7 @@ class RandomClient(ClosedLoop):
             return
         self._number += 1
         called_ns, number = now_ns(), self._number
+        self._under_way = asked, number, called_ns
         wire = to_wire(asked)
 
         def ended(call: Call) -> None:
@@ -146,7 +148,15 @@ class RandomClient(ClosedLoop):
             assert self.session is not None, "next() has opened one"
             self.engine.write(self.session.next_command(wire), self.timeout_s, ended, self.lane)
 
+    def give_up(self) -> None:
+        """Record what is under way as of unknown outcome: it may have happened, and others may have seen it."""
+        if self._under_way is not None:
+            asked, number, called_ns = self._under_way
+            self._recorder.record(self.name, number, asked, called_ns, "unknown")
+            self._under_way = None
+
     def _ended(self, asked: Asked, number: int, called_ns: int, call: Call) -> None:
+        self._under_way = None
         if call.error is not None:
             self.note(call.error)
             self._recorder.record(self.name, number, asked, called_ns, result_of(asked, call.error))
@@ -202,16 +212,20 @@ def _drawn(keys: Keys, name: str, rng: random.Random) -> Iterator[Asked]:
 
 def _run_until(engine: Engine, clients: list[RandomClient], moment: float | None) -> None:
     """Let them work until that moment (None: until they have nothing more to ask), then wait for their last answers."""
-    for client in clients:
-        client.next()
-    while not all(client.ended for client in clients):
-        left_s = None if moment is None else moment - time.monotonic()
-        if left_s is not None and left_s <= 0:
-            for client in clients:
-                client.stopping = True
-            moment = None
-            continue
-        engine.turn(left_s)
+    try:
+        for client in clients:
+            client.next()
+        while not all(client.ended for client in clients):
+            left_s = None if moment is None else moment - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                for client in clients:
+                    client.stopping = True
+                moment = None
+                continue
+            engine.turn(left_s)
+    finally:  # an error of one client, or Ctrl-C, ends all of them
+        for client in clients:
+            client.give_up()
     for client in clients:
         if client.trouble is not None:
             raise client.trouble

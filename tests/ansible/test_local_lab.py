@@ -37,7 +37,7 @@ def lab(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_lab_runs_gathers_judges_and_leaves_nothing_running(play: Run, lab: dict[str, str], tmp_path: Path) -> None:
-    done = play("site.yml", timeout_s=200, lab_run_id="first", **lab)
+    done = play("site.yml", timeout_s=200, lab_run_id="first", lab_nodes="3", **lab)  # on a command line it is a text
     assert done.returncode == 0, done.output
     gathered = tmp_path / "artifacts" / "latest"
     assert gathered.readlink() == Path("first")
@@ -48,6 +48,10 @@ def test_the_lab_runs_gathers_judges_and_leaves_nothing_running(play: Run, lab: 
     assert all(path.stat().st_size > 0 for path in gathered.iterdir() if path.is_file())
     assert json.loads((gathered / "verdict.json").read_text())
     assert processes_in(tmp_path / "build") == []
+
+    mixed = play("playbooks/collect_logs.yml", lab_run_id="first", **lab)
+    assert mixed.returncode == 2
+    assert "lab_run_id: expected a name that no earlier run has, found" in mixed.error()
 
     again = play("playbooks/collect_logs.yml", lab_run_id="later", **lab)
     assert again.returncode == 0, again.output

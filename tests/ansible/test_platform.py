@@ -31,6 +31,28 @@ def test_an_unknown_platform_is_refused_before_anything_is_done(play: Run, playb
     assert "changed=0" in done.output
 
 
+@pytest.mark.parametrize(
+    ("setting", "wrong"),
+    [
+        ("lab_nodes", "0"),
+        ("lab_nodes", "three"),
+        ("lab_nodes", "3.5"),
+        ("lab_cluster_workers", "-1"),
+        ("lab_run_id", "latest"),
+        ("lab_run_id", "../other"),
+        ("lab_run_id", "a/b"),
+    ],
+)
+def test_sizes_and_names_that_cannot_be_are_refused_before_anything_is_done(
+    play: Run, setting: str, wrong: str
+) -> None:
+    done = play(PREFLIGHT, lab_platform="local", **{setting: wrong})
+    assert done.returncode == 2
+    assert done.error().startswith(f"{setting}: expected ")
+    assert f"found '{wrong}'" in done.error()
+    assert "changed=0" in done.output
+
+
 def test_the_platform_can_come_from_the_environment(play: Run) -> None:
     done = play(PREFLIGHT, environment={"LAB_PLATFORM": "mars"})
     assert done.returncode == 2

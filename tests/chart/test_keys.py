@@ -46,7 +46,8 @@ def test_the_shared_keys_change_under_a_running_pod(render):
 
 
 def test_a_revoked_node_keeps_no_pod_from_starting(render):
-    required = [source for source in sources(server_pod(render()), "keys") if not source.get("optional")]
+    pod = server_pod(render())
+    required = [source for name in ("keys", "config") for source in sources(pod, name) if not source.get("optional")]
     assert {item["key"] for source in required for item in source["items"]} == SHARED
 
 

@@ -63,8 +63,12 @@ def test_the_schema_refuses(refusal, values, place, reason):
         ),
         ({"raft": {"leaseReads": True, "checkQuorum": False}}, "raft.leaseReads: expected raft.checkQuorum to be true"),
         (
-            {"raft": {"appendBytesMax": 20971520}},
-            "raft.appendBytesMax: expected less than raft.frameBytesMax = 20971520",
+            {"raft": {"appendBytesMax": 20905985}},
+            "raft.appendBytesMax: expected at most raft.frameBytesMax less 65536 = 20905984, so that it fits",
+        ),
+        (
+            {"client": {"name": "raft"}},
+            "client.name: expected another name than that of the nodes' StatefulSet, found raft",
         ),
         ({"replicas": 8}, "replicas: expected at most maxNodes = 7, found 8."),
         ({"initialMembers": 8}, "initialMembers: expected at most maxNodes = 7, found 8."),

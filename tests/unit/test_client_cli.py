@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from client import follow
 from client.cli import client
 from raft_zmq.client import command_line
 from tests.unit.client_fakes import FakeNode, Follower, Leader
@@ -106,6 +107,14 @@ def test_run_that_finds_no_leader_ends_with_1(run, config, node):
     assert code == 1
     assert "RESULT: failed, 0 of 1 steps held" in out
     assert err.startswith("client: expected every step to hold")
+
+
+def test_following_a_history_whose_writer_goes_ends_with_1(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "START_S_MAX", 0.0)
+    (tmp_path / "h").write_text("{}\n")
+    code, out, err = run("follow", str(tmp_path / "h"), "--port", "1")
+    assert (code, out) == (1, "{}\n")
+    assert "found its writer gone before that" in err
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,17 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from client.cluster_steps import first_difference, said, summary
-from client.history import HistoryWriter
+from client.history import Asked, HistoryWriter
 from client.listen import Listener
-from client.recorded import Metrics
+from client.recorded import Metrics, RecordedClient
 from client.scenario import Plan, Scenario
 from client.story import Outcome, Progress, StepFailedError, Story
+from client.workload import Recorder
 from raft_zmq.client.client import RaftClient
+from raft_zmq.client.errors import RefusedError
 from raft_zmq.client.survey import Surveyed
 from raft_zmq.core.errors import SettingsError
-from raft_zmq.wire.client_messages import Done, LogEntry, LogRange, Read, Request, Status, Write
+from raft_zmq.wire.client_messages import Done, LogEntry, LogRange, Read, Refused, Request, Status, Write
 from raft_zmq.wire.commands import Outcome as Answered
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
 
@@ -207,3 +209,27 @@ def test_words_about_nodes():
     assert said(status("a", "candidate", 3)) == "a, candidate of term 3: I know no leader"
     nodes = [Surveyed("a", "h:1", status("a", "leader", 3)), Surveyed("b", "h:2", None)]
     assert summary(nodes) == "1 of 2 answer, led by a of term 3, applied 0"
+
+
+def test_what_was_answered_once_has_happened_whatever_becomes_of_its_repetition(nodes, tmp_path):
+    """a history that called it failed would accuse the cluster of having done it"""
+    leader = Leader(nodes[0])
+    increments: list[Request] = []
+
+    def answer(request: Request):
+        if isinstance(request, Write) and b"Increment" in request.command:
+            increments.append(request)
+            if len(increments) > 1:
+                return Refused(request.request_id, "not_allowed", "no more")
+        return leader(request)
+
+    nodes[0].answer = answer
+    with HistoryWriter(tmp_path / "h") as history, RaftClient(config(nodes[0])) as client:
+        recorded = RecordedClient(client, "c", Recorder(history), Metrics())
+        with pytest.raises(RefusedError):
+            recorded.do(Asked("incr", "n", 1), times=3)
+        assert recorded.one(Asked("get", "n")) == "1"
+    assert len(increments) == 2
+    first, second = (json.loads(line) for line in (tmp_path / "h").read_text().splitlines())
+    assert (first["op"], first["result"], first["output"]) == ("incr", "ok", 1)
+    assert (second["op"], second["result"]) == ("get", "ok")

@@ -107,6 +107,37 @@ def test_client_that_may_not_write_ends_the_run(node, tmp_path):
         record(node, tmp_path / "h")
 
 
+@pytest.mark.interpreted
+def test_what_is_under_way_when_a_run_is_broken_off_may_have_happened(node, tmp_path, monkeypatch):
+    """others may have seen it: without a line of its own the history would have no order that explains it"""
+    leader = Leader(node)
+    silent: list[Request] = []
+
+    def answer(request: Request):
+        if isinstance(request, Write) and len(node.received(Write)) > 20:
+            silent.append(request)
+            return None
+        return leader(request)
+
+    node.answer = answer
+    engine = open_engine(config(node))
+    turn = engine.turn
+
+    def interrupted(timeout_s=None):
+        if len(silent) >= 4:
+            raise KeyboardInterrupt
+        turn(0.01)
+
+    monkeypatch.setattr(engine, "turn", interrupted)
+    workload = Workload(tag="t", clients=4, keys=5, seconds=30.0, seed="1", timeout_s=5.0)
+    with pytest.raises(KeyboardInterrupt), HistoryWriter(tmp_path / "h") as history:
+        run(engine, workload, history)
+    engine.close()
+    lines = [json.loads(line) for line in (tmp_path / "h").read_text().splitlines()]
+    assert {line["client"] for line in lines if line["result"] == "unknown"} == {"t-0", "t-1", "t-2", "t-3"}
+    assert not done_file(tmp_path / "h").exists(), "nobody is to take it for whole"
+
+
 def test_session_given_up_after_an_unknown_write(node, tmp_path):
     leader = Leader(node)
     node.answer = lambda request: (
