@@ -90,12 +90,18 @@ def caught_up(state: State, node_id: str) -> bool:
 
 
 def _bind(state: State, member: Member) -> Member:
-    """Fill in the data directory the server is known under, where the request left it open."""
+    """Fill in the data directory the server is known under, where the request left it open.
+
+    A learner is known under the one it runs with, which may be another than at the change before: `caught_up` has
+    judged that one, and as a voter it counts under no other.
+    """
+    progress = state.progress.get(member.node_id)
+    found = progress.incarnation if progress is not None else ""
+    if found and any(learner.node_id == member.node_id for learner in state.membership.learners):
+        return msgspec.structs.replace(member, incarnation=found)
     if member.incarnation:
         return member
     recorded = state.membership.member(member.node_id)
-    progress = state.progress.get(member.node_id)
-    found = progress.incarnation if progress is not None else ""
     incarnation = (recorded.incarnation if recorded is not None else "") or found
     return msgspec.structs.replace(member, incarnation=incarnation)
 

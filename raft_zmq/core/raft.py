@@ -186,11 +186,15 @@ class Raft:
         self._handle(sender, incarnation, message)
 
     def _ignores(self, sender: str, incarnation: str, request: VoteRequest) -> bool:
-        """A candidate that lost the disk it is known by, or that would unseat a leader that is well (rules 11, 15)."""
+        """A candidate that lost the disk it is known by, or that would unseat a leader that is well (rules 11, 15).
+
+        In an equal term as well: this server may have been raised to it since it heard the leader, whose lease stands
+        on its vote being held back (thesis 6.4.1).
+        """
         member = self.state.membership.member(sender)
         if member is not None and member.incarnation not in ("", incarnation):
             return True
-        return request.term > self.state.current_term and elections.protects_leader(self.state, request)
+        return request.term >= self.state.current_term and elections.protects_leader(self.state, request)
 
     def _meet_newer_term(self, sender: str, message: PeerMessage) -> None:
         """Follow into a newer term; a pre-vote and its grant speak of a term that has not begun (rule 9)."""

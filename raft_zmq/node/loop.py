@@ -242,6 +242,8 @@ class Node:
             if not self._write(ready):
                 return
             self._network.to_peers(ready.messages_after_sync)
+            if ready.reset_log_to:  # a snapshot took its place, and may have used up the disk
+                self._storage.compact(self._state.log.first_index)
             until_s += self._sync_s or 0.0
             self._watch_disk()
             if ready.entries and self._network.clients_wait():  # a sync takes long: who is too many has waited enough

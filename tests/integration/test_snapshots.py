@@ -65,6 +65,26 @@ def test_a_follower_that_was_away_too_long_gets_a_snapshot(start_cluster):
     cluster.judge()
 
 
+def test_the_log_that_a_snapshot_takes_the_place_of_gives_its_room_back(start_cluster):
+    """at once: a node without room for a snapshot of its own would otherwise keep it for good"""
+    cluster = start_cluster(3, **{**COMPACT, "snapshot_log_bytes": 64 << 20})
+    away = cluster.followers()[0]
+    with cluster.client() as client:
+        write_much(client)
+        cluster.wait_until_equal()
+        before_bytes = cluster.status(away)["wal_bytes"]
+        assert before_bytes > 4 * COMPACT["segment_bytes"]
+        cluster.kill(away)
+        write_much(client, 100)
+        client.snapshot(client.find_leader())
+        cluster.start(away)
+        wait_until(lambda: bool(cluster.events(away, "snapshot_installed")), f"{away} to install a snapshot")
+        write_much(client, 20)
+    cluster.wait_until_equal()
+    assert cluster.status(away)["wal_bytes"] < 2 * COMPACT["segment_bytes"]
+    cluster.judge()
+
+
 def test_a_follower_killed_while_a_snapshot_arrives_gets_it_all_the_same(start_cluster):
     """SnapshotInstallCrash: killed with half of the snapshot on its disk, started, and complete in the end."""
     cluster = start_cluster(3, **COMPACT, fault_injection=True)

@@ -9,6 +9,7 @@ from tests.unit.raft_server import (
     ELECTION_TIMEOUT_S,
     HEARTBEAT_INTERVAL_S,
     Server,
+    append_reply,
     log,
     members,
     vote,
@@ -98,6 +99,30 @@ def test_a_learner_at_the_end_of_a_slow_link_is_promoted_under_load():
         group.propose(b"%d" % number)
         group.run(0.005)
     assert names(group["n1"].raft.state.membership) == ("n1 n2 n3 n4", "", "")
+
+
+def test_a_learner_that_came_back_with_another_disk_is_promoted_under_that_one():
+    """what has caught up is the new data directory; under the old one it could never confirm anything"""
+    server = leader()
+    voters = server.raft.state.membership.voters
+
+    def acknowledge_all(disk: str) -> None:
+        last_index = server.raft.state.log.last_index
+        for _ in range(2):  # the first answer after a change of disks only shows where the logs agree
+            server.receive("n4", append_reply(server.term, last_index), disk=disk)
+            server.acknowledge("n2")
+            server.wait(HEARTBEAT_INTERVAL_S)
+
+    change(server, voters, patient("n4"))
+    acknowledge_all("old")
+    change(server, voters, (*server.raft.state.membership.learners, *patient("n5")))  # writes down where n4 is
+    acknowledge_all("old")
+    assert server.raft.state.membership.member("n4").incarnation == "old"
+    acknowledge_all("new")
+    n4, n5 = server.raft.state.membership.learners
+    change(server, (*voters, n4), (n5,))
+    assert server.raft.state.membership.joint
+    assert server.raft.state.membership.member("n4").incarnation == "new"
 
 
 def test_a_silent_learner_is_not_promoted():

@@ -3,7 +3,7 @@
 import pytest
 
 from raft_zmq.core import inputs, reads
-from raft_zmq.core.messages import AppendEntries
+from raft_zmq.core.messages import AppendEntries, VoteReply
 from raft_zmq.core.ready import ReadGranted
 from raft_zmq.core.state import Role
 from tests.unit.raft_group import Group
@@ -176,6 +176,21 @@ def test_a_restarted_follower_keeps_the_promise_it_may_have_given(lease_reads, g
     server = make(term=1, lease_reads=lease_reads)
     server.receive("n3", ask_vote(2))
     assert server.take_sent() == ([("n3", vote(2))] if granted else [])
+
+
+def test_a_voter_protects_its_leader_in_a_term_that_it_has_entered_since():
+    """thesis 6.4.1: the lease stands on nobody voting for another so soon, whatever raised the voter's term"""
+    server = make(term=3, now_s=10.0)
+    server.receive("n2", append(3))
+    term = 4
+    server.receive("n3", vote(term, granted=False))
+    assert server.term == term
+    server.sent.clear()
+    server.receive("n3", ask_vote(term))
+    assert not [message for _, message in server.sent if isinstance(message, VoteReply) and message.granted]
+    server.now_s += ELECTION_TIMEOUT_S[0]
+    server.receive("n3", ask_vote(term))
+    assert [message.granted for _, message in server.sent if isinstance(message, VoteReply)] == [True]
 
 
 def test_a_partitioned_leader_has_lost_its_lease_when_another_is_elected():
