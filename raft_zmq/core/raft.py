@@ -188,13 +188,14 @@ class Raft:
     def _ignores(self, sender: str, incarnation: str, request: VoteRequest) -> bool:
         """A candidate that lost the disk it is known by, or that would unseat a leader that is well (rules 11, 15).
 
-        In an equal term as well: this server may have been raised to it since it heard the leader, whose lease stands
-        on its vote being held back (thesis 6.4.1).
+        With leases in an equal term as well: this server may have been raised to it since it heard the leader, whose
+        lease stands on its vote being held back (thesis 6.4.1).
         """
         member = self.state.membership.member(sender)
         if member is not None and member.incarnation not in ("", incarnation):
             return True
-        return request.term >= self.state.current_term and elections.protects_leader(self.state, request)
+        lowest_term = self.state.current_term + (0 if self.state.config.lease_reads else 1)
+        return request.term >= lowest_term and elections.protects_leader(self.state, request)
 
     def _meet_newer_term(self, sender: str, message: PeerMessage) -> None:
         """Follow into a newer term; a pre-vote and its grant speak of a term that has not begun (rule 9)."""
