@@ -148,11 +148,12 @@ def run(
 def follow(history: Path, port: int) -> None:
     """Print a history as it grows, until its writer has ended.
 
-    Exit 1 if the writer went without saying that the history is whole.
+    Exit 1 if the writer went without saying that the history is whole; nothing is said, for the output is the history,
+    and who gathers a pod's output gets both streams in one.
     """
     if not follow_history(history, Writer(port), sys.stdout.buffer.write):
         sys.stdout.buffer.flush()
-        raise NotSoError(f"follow: expected {history} to be completed, found its writer gone before that")
+        sys.exit(command_line.NOT_SO)
 
 
 @client.command()

@@ -66,6 +66,9 @@ class RecordedClient:
             else:
                 self._failed(number, asked, called_ns, error)
             raise
+        except BaseException:  # Ctrl-C, say: it may have happened, and others may have seen it
+            self._recorder.record(self.name, number, asked, called_ns, "unknown")
+            raise
         self._done(number, asked, called_ns, outputs[-1], started)
         return outputs
 

@@ -15,13 +15,14 @@ from msgspec import Meta
 
 from raft_zmq.core.config import Config
 from raft_zmq.core.errors import SettingsError
-from raft_zmq.core.membership import Member, Membership, is_host
+from raft_zmq.core.membership import Member, Membership, is_host, is_port
 from raft_zmq.core.stored import Stored
 
 ENVIRONMENT_PREFIX = "RAFT_"
 NOT_SETTINGS = {"config", "seed"}  # RAFT_CONFIG names the settings file, RAFT_SEED belongs to the simulator
 
 FRAME_MARGIN_BYTES = 64 << 10  # of a frame between nodes: what stands around a command or a chunk, at most
+FRAME_BYTES_MIN = FRAME_MARGIN_BYTES + 1024  # the smallest chunk of a snapshot has to fit
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Bytes = Annotated[int, Meta(ge=1)]
@@ -89,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
 
     session_ttl_s: Annotated[Seconds, Meta(description="idle time after which a client session ends")] = 900.0
-    frame_bytes_max: Annotated[int, Meta(ge=4096, description="one frame from a peer or client")] = 20 << 20
+    frame_bytes_max: Annotated[int, Meta(ge=FRAME_BYTES_MIN, description="one frame from a peer or client")] = 20 << 20
     message_frames_max: Annotated[
         int, Meta(ge=2, le=4096, description="frames in one message between nodes; the same on all of them")
     ] = 257
@@ -149,7 +150,7 @@ def parse_members(text: str) -> tuple[Member, ...]:
         node_id, _, place = part.partition("=")
         host, _, ports = place.rpartition(":")
         host, _, peer_port = host.rpartition(":")
-        if not (node_id and is_host(host) and _is_port(peer_port) and _is_port(ports)):
+        if not (node_id and is_host(host) and is_port(peer_port) and is_port(ports)):
             raise SettingsError(
                 f"members: expected id=host:peer_port:client_port, found {part!r}. "
                 "Example: raft-0=raft-0.raft-headless:6001:6000"
@@ -158,10 +159,6 @@ def parse_members(text: str) -> tuple[Member, ...]:
             raise SettingsError(f"members: expected each id once, found {node_id!r} twice. Remove one of the two.")
         members[node_id] = Member(node_id, f"{host}:{peer_port}", f"{host}:{ports}")
     return tuple(members[node_id] for node_id in sorted(members))
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:
@@ -272,7 +269,7 @@ def _check_together(settings: Settings) -> None:
         if getattr(settings, name) > settings.command_bytes_max:
             raise SettingsError(
                 f"{name}: expected at most frame_bytes_max less {FRAME_MARGIN_BYTES} = {settings.command_bytes_max}, "
-                f"so that a peer takes it, found {getattr(settings, name)}. Raise the one or lower the other."
+                f"so that a peer takes it, found {getattr(settings, name)}. Lower the one or raise the other."
             )
     if settings.waiting_bytes_max < settings.connection_bytes_max:
         raise SettingsError(

@@ -24,7 +24,16 @@ _COLUMNS = (
     ">uptime",
     "address",
 )
-_DISPENSABLE = ("address", "digest", ">wal", ">uptime", ">keys", "leader")  # where there is no room, in this order
+_DISPENSABLE = (  # where there is no room, in this order
+    "address",
+    "digest",
+    ">wal",
+    ">uptime",
+    ">keys",
+    "leader",
+    ">log",
+    "ready",
+)
 _ANY_WIDTH = 1_000
 _ROLE_STYLES = {"leader": "bold green", "follower": "", "candidate": "yellow", "pre_candidate": "yellow"}
 
@@ -32,7 +41,7 @@ _ROLE_STYLES = {"leader": "bold green", "follower": "", "candidate": "yellow", "
 class NodesTable:
     """One row for each node: its role, how far it is, and what it holds; as many of the columns as the terminal shows.
 
-    Numbers that are cut off would be wrong, so whole columns go instead.
+    Numbers that are cut off would be wrong, so whole columns go instead, from the widest to what matters most.
     """
 
     def __init__(self, nodes: Iterable[Surveyed]) -> None:

@@ -51,6 +51,7 @@ DEFAULT_TIMEOUT_S = 5.0
 
 Output = bytes | bool | int | list[tuple[bytes, bytes]] | None
 
+_BOTH_VALUES_BYTES_MAX = 19 << 20  # they go in one command, and that in one frame
 _SIZES_MAX = {
     "key": KEY_BYTES_MAX,
     "prefix": KEY_BYTES_MAX,
@@ -287,6 +288,11 @@ def _check_sizes(asked: Operation | Query) -> None:
         data = getattr(asked, name, None)
         if isinstance(data, bytes) and len(data) > bytes_max:
             raise RefusedError("invalid", f"{name}: expected at most {bytes_max} bytes, found {len(data)}")
+    if isinstance(asked, CompareAndSwap) and len(asked.expected or b"") + len(asked.value) > _BOTH_VALUES_BYTES_MAX:
+        found = len(asked.expected or b"") + len(asked.value)
+        raise RefusedError(
+            "invalid", f"cas: expected two values of at most {_BOTH_VALUES_BYTES_MAX} bytes, found {found}"
+        )
 
 
 def _output(body: bytes) -> Output:

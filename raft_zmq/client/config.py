@@ -8,6 +8,7 @@ import yaml
 from msgspec import Meta
 
 from raft_zmq.core.errors import SettingsError
+from raft_zmq.core.membership import is_port
 from raft_zmq.transport.keys import ClientKeys, client_keys, load_client_keys
 
 
@@ -64,7 +65,7 @@ def parse_endpoint(text: str) -> Endpoint:
     """Read "id=host:port" or "host:port"; raises SettingsError."""
     node_id, equals, address = text.rpartition("=")
     host, _, port = address.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535) or (equals and not node_id):
+    if not host or not is_port(port) or (equals and not node_id):
         raise SettingsError(
             f"endpoints: expected id=host:port or host:port, found {text!r}. Example: n1=127.0.0.1:6000"
         )

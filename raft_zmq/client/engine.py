@@ -226,8 +226,8 @@ class Engine:
         elif isinstance(answer, Busy):
             self._pause(call, now, _busy_pause_s(call, answer.retry_after_s))
         elif isinstance(answer, Refused):
-            if answer.kind == "disk_full" and call.leader is self.belief.leader:
-                self.belief.doubt()  # one that cannot write hears no peer either, and may have a successor
+            if answer.kind == "disk_full" and not call.address:
+                self._search(now)  # a leader that waits for room hears no peer, and may have a successor
             self._end(call, _refusal(call, answer))
         elif isinstance(answer, Unknown):
             if call.retry:

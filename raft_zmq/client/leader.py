@@ -9,7 +9,7 @@ again only on its own word: the followers take an election timeout to notice.
 from collections.abc import Sequence
 
 from raft_zmq.client.config import Endpoint
-from raft_zmq.core.membership import is_host
+from raft_zmq.core.membership import is_host, is_port
 from raft_zmq.wire.client_messages import NodeStatus
 
 SEARCH_AFRESH_S = 2.0  # a search this long forgets terms: the cluster may have been set up anew
@@ -145,4 +145,4 @@ class LeaderBelief:
 def _is_address(text: str) -> bool:
     """Whether a connection can be tried there: a typing error in one member's address is not to end every client."""
     host, _, port = text.rpartition(":")
-    return is_host(host) and port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535
+    return is_host(host) and is_port(port)

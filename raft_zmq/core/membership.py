@@ -11,7 +11,7 @@ import msgspec
 
 from raft_zmq.core.messages import Incarnation, NodeId
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -76,7 +76,12 @@ def is_host(text: str) -> bool:
     if _HOST_NAME.fullmatch(text):
         return True
     try:
-        ipaddress.ip_address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+        ipaddress.IPv6Address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
     except ValueError:
         return False
     return True
+
+
+def is_port(text: str) -> bool:
+    """Whether that can be the port of an address."""
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535

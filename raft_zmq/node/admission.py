@@ -30,11 +30,11 @@ class Admission:
     def ended(self, client: str, count: int = 1) -> None:
         """So much of it has its answer."""
         self.under_way -= count
-        mine = self._of_client.get(client, 0) - count
+        mine = self._of_client[client] - count
         if mine:
             self._of_client[client] = mine
         else:
-            self._of_client.pop(client, None)  # names come and go
+            del self._of_client[client]  # names come and go
 
     def _room(self, client: str) -> int:
         return min(self._most_of_client - self._of_client.get(client, 0), self._most - self.under_way)

@@ -142,12 +142,10 @@ class Node:
 
     def _report_start(self) -> None:
         for repair in self._storage.repairs:
-            self._log.emit(
-                events.StorageRepaired(
-                    file=repair.file, offset=repair.offset, bytes=repair.bytes, reason=repair.reason
-                ),
-                self._state.current_term,
+            told = events.StorageRepaired(
+                file=repair.file, offset=repair.offset, bytes=repair.bytes, reason=repair.reason
             )
+            self._log.emit(told, self._state.current_term)
         self._log.emit(
             events.NodeStarted(
                 version=status.VERSION,
@@ -243,7 +241,7 @@ class Node:
                 return
             self._network.to_peers(ready.messages_after_sync)
             if ready.reset_log_to:  # a snapshot took its place, and may have used up the disk
-                self._storage.compact(self._state.log.first_index)
+                self._compact()
             until_s += self._sync_s or 0.0
             self._watch_disk()
             if ready.entries and self._network.clients_wait():  # a sync takes long: who is too many has waited enough
@@ -412,13 +410,16 @@ class Node:
     def _snapshot_written(self, taken: events.SnapshotTaken) -> None:
         """The snapshot is on disk: only now may the log before it go (rule 28)."""
         self._step(inputs.SnapshotWritten(taken.index, taken.entry_term, taken.total_bytes))
-        self._storage.compact(self._state.log.first_index, sending=leading.is_sending_snapshot(self._state))
-        self._log_bytes_at_snapshot = self._storage.wal_bytes
+        self._compact()
         self._metrics.counters.snapshots += 1
         self._log.emit(taken, self._state.current_term)
         for caller in self._snapshot_callers:
             self._requests.done(caller, taken.index)
         self._snapshot_callers.clear()
+
+    def _compact(self) -> None:
+        self._storage.compact(self._state.log.first_index, sending=leading.is_sending_snapshot(self._state))
+        self._log_bytes_at_snapshot = self._storage.wal_bytes
 
     def _snapshot_failed(self, error: Exception) -> None:
         """Without room for a snapshot the node goes on with its log; any other failure ends it."""

@@ -15,10 +15,10 @@ VERSION = version("raft-zmq")
 def is_ready(state: State) -> bool:
     """Whether the node knows a leader and has caught up with what is committed, here and as the leader told.
 
-    A busy node is always a few entries behind: as many as it applies in one go do not count.
+    A busy node is always a little behind: as many entries as it may apply in one go do not count, once there are any.
     """
-    committed = max(state.commit_index, state.leader_commit_index)
-    return state.leader_id != "" and committed > 0 and committed - state.last_applied <= COMMITTED_ENTRIES_MAX
+    behind = max(state.commit_index, state.leader_commit_index) - state.last_applied
+    return state.leader_id != "" and state.last_applied > 0 and behind <= COMMITTED_ENTRIES_MAX
 
 
 def node_status(

@@ -49,9 +49,11 @@ def test_the_lab_runs_gathers_judges_and_leaves_nothing_running(play: Run, lab: 
     assert json.loads((gathered / "verdict.json").read_text())
     assert processes_in(tmp_path / "build") == []
 
-    mixed = play("playbooks/collect_logs.yml", lab_run_id="first", **lab)
-    assert mixed.returncode == 2
-    assert "lab_run_id: expected a name that no earlier run has, found" in mixed.error()
+    for playbook in ("site.yml", "playbooks/collect_logs.yml"):
+        mixed = play(playbook, lab_run_id="first", **lab)
+        assert mixed.returncode == 2
+        assert "lab_run_id: expected a name that no earlier run has, found" in mixed.error()
+        assert "changed=0" in mixed.output
 
     again = play("playbooks/collect_logs.yml", lab_run_id="later", **lab)
     assert again.returncode == 0, again.output

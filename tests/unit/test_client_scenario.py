@@ -233,3 +233,17 @@ def test_what_was_answered_once_has_happened_whatever_becomes_of_its_repetition(
     first, second = (json.loads(line) for line in (tmp_path / "h").read_text().splitlines())
     assert (first["op"], first["result"], first["output"]) == ("incr", "ok", 1)
     assert (second["op"], second["result"]) == ("get", "ok")
+
+
+def test_what_ctrl_c_broke_off_may_have_happened(nodes, tmp_path, monkeypatch):
+    Leader(nodes[0])
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with RaftClient(config(nodes[0])) as client:
+        monkeypatch.setattr(client, "query", interrupted)
+        with pytest.raises(KeyboardInterrupt), HistoryWriter(tmp_path / "h") as history:
+            RecordedClient(client, "c", Recorder(history), Metrics()).one(Asked("get", "n"))
+    (line,) = map(json.loads, (tmp_path / "h").read_text().splitlines())
+    assert (line["op"], line["result"], line["return"]) == ("get", "unknown", None)

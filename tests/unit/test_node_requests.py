@@ -114,6 +114,7 @@ def test_with_leadership_lost_a_write_in_the_log_is_unknown(world):
 def test_what_the_next_leader_committed_at_that_index_answers_nobody(world):
     """rules 22, 24: one message may bring it and end this leadership; it is applied before anyone hears of the end"""
     (write,) = world.ask(Write(1, COMMAND), Write(2, COMMAND), Status(3))
+    assert world.admission.admit("anonymous", 1)
     world.requests.change_members(Caller(CLIENT, 4, "anonymous"), ChangeMembers(4))
     change = world.stepped[-1].ticket
     world.requests.accepted(Accepted(write, first_index=8, term=1), NOW_S)

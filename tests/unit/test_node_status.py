@@ -36,3 +36,12 @@ def test_a_follower_that_lacks_most_of_what_the_leader_has_committed_is_not_read
     assert not is_ready(state)
     server.receive("n2", append(1, (2, 1), commit=3))
     assert is_ready(state)
+
+
+def test_a_follower_with_an_empty_disk_is_not_ready_however_little_it_lacks():
+    """few entries may hold much, and its snapshot may be on the way"""
+    server = Server()
+    server.receive("n2", append(1, commit=3))
+    assert not is_ready(server.raft.state)
+    server.receive("n2", append(1, entries=log(1, 1), commit=3))
+    assert is_ready(server.raft.state)
