@@ -7,6 +7,9 @@ from raft_zmq.client.leader import Leader
 from raft_zmq.core.errors import RaftLabError
 from raft_zmq.wire.client_messages import Request, Write
 
+RESEND_S = 1.0  # without an answer, after which a request is sent again; twice as long each time …
+SLOW_BYTES_PER_S = 1 << 20  # … and so much longer the first time, for it may still be on its way
+
 
 class State(Enum):
     """Where a call is now."""
@@ -66,7 +69,7 @@ class Call:
         self.state = State.WAITING
         self.due_at = deadline_at
         self.sent_at = 0.0
-        self.resend_after_s = 1.0
+        self.resend_after_s = RESEND_S + self.size_bytes / SLOW_BYTES_PER_S
         self.open_attempts = 0
         self.refusals = 0  # how often it was told "busy"
         self.leader: Leader | None = None

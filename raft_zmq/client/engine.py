@@ -23,7 +23,7 @@ from raft_zmq.client.config import Endpoint
 from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.client.leader import LeaderBelief
 from raft_zmq.client.links import Link, Links
-from raft_zmq.core.errors import NotLeaderError, OutcomeUnknownError, RaftLabError
+from raft_zmq.core.errors import NotLeaderError, OutcomeUnknownError, RaftLabError, SettingsError
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.transport.monitor import Change
 from raft_zmq.wire.client_messages import (
@@ -165,8 +165,14 @@ class Engine:
             batches.setdefault((address, call.lane), []).append(call)
         self._waiting = held
         for (address, lane), calls in batches.items():
+            try:
+                link = self._links.get(address, lane, now)
+            except SettingsError as error:  # of these calls alone
+                for call in calls:
+                    self._end(call, error)
+                continue
             for batch in _batches(calls):
-                self._send(self._links.get(address, lane, now), batch, now)
+                self._send(link, batch, now)
 
     def _send(self, link: Link, batch: list[Call], now: float) -> None:
         if not link.connection.send([call.request for call in batch]):
@@ -294,18 +300,24 @@ class Engine:
     # Searching
 
     def _search(self, now: float) -> None:
-        """Ask every node who leads, if that has not just been done."""
+        """Ask every node who leads, if that has not just been done.
+
+        A leader that is silent behind a connection that stands may be busy with something large: what is on its way
+        there, or back, would be lost with the connection.
+        """
         if now < self._probe_at:
             self._wake_by(self._probe_at)
             return
         self._probe_at = now + PROBE_PAUSE_S
         self._wake_by(self._probe_at)
+        leader = self.belief.leader
+        kept = leader.address if leader is not None and self._links.connected(leader.address) else ""
         if self.belief.searching_since is None:
             self._reopen_at = now + REOPEN_S
         elif now >= self._reopen_at:
-            self._links.drop(self.belief.addresses())
+            self._links.drop([address for address in self.belief.addresses() if address != kept])
             self._reopen_at = now + REOPEN_S
-        self.belief.search(now)
+        self.belief.search(now, may_forget=not kept)
         for address in self.belief.addresses():
             if address not in self._probing:
                 self._probing.add(address)

@@ -109,11 +109,11 @@ class LeaderBelief:
         self._doubted = self.leader or self._doubted
         self.leader = None
 
-    def search(self, now: float) -> None:
-        """Note that a search is on; one that goes on for long forgets what it knew of leader and term."""
+    def search(self, now: float, *, may_forget: bool = True) -> None:
+        """Note that a search is on; one that goes on for long may forget what it knew of leader and term."""
         if self.searching_since is None:
             self.searching_since = now
-        elif now - self.searching_since > SEARCH_AFRESH_S:
+        elif may_forget and now - self.searching_since > SEARCH_AFRESH_S:
             self.leader = self._doubted = None
             self._term_min = 0
 

@@ -75,6 +75,10 @@ class Links:
         """When that address last answered anything, on any lane; 0 if never."""
         return self._heard_at.get(address, 0.0)
 
+    def connected(self, address: str) -> bool:
+        """Whether there is a connection to that address, on any lane."""
+        return any(link.address == address and link.connection.monitor.connected for link in self._links.values())
+
     def drop(self, addresses: Sequence[str]) -> None:
         """Close these links; the next use opens new ones (by way of a service: perhaps to another pod)."""
         for key in [key for key in self._links if key[0] in addresses]:

@@ -11,7 +11,7 @@ import msgspec
 
 from raft_zmq.core.messages import Incarnation, NodeId
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):

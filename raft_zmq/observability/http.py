@@ -171,7 +171,12 @@ class _Server(ThreadingHTTPServer):
         """Give the request a thread; of too many, the oldest that is still coming in has to go, else the new one."""
         if self._free.acquire(blocking=False) or (self._end_oldest_coming() and self._free.acquire(timeout=ROOM_S)):
             self._coming[request] = None
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # there is no thread to be had, which will pass
+                self.has_come(request)
+                self._free.release()
+                raise
         else:
             self.shutdown_request(request)
 

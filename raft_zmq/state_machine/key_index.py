@@ -3,6 +3,7 @@
 Adding to a sorted list of a million keys costs 7 µs, more than all the rest of a write; sorting a million keys at the
 first scan would stop the node for a second. So new keys gather in a short list that becomes a sorted run when full,
 and runs of like size are merged up to a limit (as in a log-structured merge tree): 0.5 µs a key, a few ms at a time.
+Removed keys are taken out in the same way, one run at a time, where most are being removed.
 """
 
 import heapq
@@ -23,6 +24,7 @@ class KeyIndex:
         # tuples of bytes alone, but looks at every key of a list in each full collection.
         self._runs: list[tuple[bytes, ...]] = []
         self._removed: set[bytes] = set()  # no longer live, but still in a run or in _fresh
+        self._removals = 0  # since a run was swept last
 
     def add(self, key: bytes) -> None:
         """Take in a key that was not live until now."""
@@ -35,10 +37,12 @@ class KeyIndex:
             self._fresh = []
 
     def remove(self, key: bytes) -> None:
-        """Forget a key that is no longer live; the removed ones never outnumber the others by much."""
+        """Forget a key that is no longer live; about FRESH_KEYS_MAX of them stay in a run, and scans step over them."""
         self._removed.add(key)
-        if len(self._removed) > FRESH_KEYS_MAX and len(self._removed) > len(self._live):
-            self._sweep()
+        self._removals += 1
+        if self._removals >= FRESH_KEYS_MAX:
+            self._removals = 0
+            self._sweep(key)
 
     def scan(self, prefix: bytes, after: bytes) -> Iterator[bytes]:
         """The live keys that start with `prefix` and are greater than `after`, in order."""
@@ -58,13 +62,27 @@ class KeyIndex:
                 return
             self._runs[-2:] = [tuple(sorted(older + newer))]  # of two sorted runs, so the sort is one merge
 
-    def _sweep(self) -> None:
-        """Take the removed keys out of the runs."""
-        runs, self._runs = self._runs, []
-        self._removed.clear()
-        self._fresh = [key for key in self._fresh if key in self._live]
-        for run in runs:
-            self._push(tuple(key for key in run if key in self._live))
+    def _sweep(self, removed: bytes) -> None:
+        """Take the removed keys out of the run where that one is, and put what is left with a neighbour if it fits."""
+        number = next((number for number, run in enumerate(self._runs) if _holds(run, removed)), None)
+        if number is None:
+            self._removed.difference_update(key for key in self._fresh if key not in self._live)
+            self._fresh = [key for key in self._fresh if key in self._live]
+            return
+        run = self._runs[number]
+        self._removed.difference_update(key for key in run if key not in self._live)
+        left = tuple(key for key in run if key in self._live)
+        for neighbour in (number - 1, number + 1):
+            if 0 <= neighbour < len(self._runs) and len(self._runs[neighbour]) + len(left) <= RUN_KEYS_MAX:
+                self._runs[neighbour] = tuple(sorted(self._runs[neighbour] + left))
+                del self._runs[number]
+                return
+        self._runs[number] = left
+
+
+def _holds(run: Sequence[bytes], key: bytes) -> bool:
+    position = bisect_left(run, key)
+    return position < len(run) and run[position] == key
 
 
 def _tail(run: Sequence[bytes], prefix: bytes, after: bytes) -> Iterator[bytes]:

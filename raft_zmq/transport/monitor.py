@@ -37,6 +37,8 @@ class ConnectionMonitor:
     when the other side refuses the key or speaks another protocol. If that lasts, the owner needs a new socket.
     `broken_handshakes`: how many have ended without a word since the connection was last there or reset() was called,
     as they do when the other side has another key than the one expected of it.
+
+    Call changes() now and then: while the other side is away libzmq tells of every try, some twelve a second.
     """
 
     def __init__(self, watched: Socket) -> None:
@@ -44,7 +46,13 @@ class ConnectionMonitor:
         self.connected = False
         self.given_up = False
         self.broken_handshakes = 0
-        self.socket: Socket = watched.get_monitor_socket(_EVENTS, f"inproc://monitor.{next(_numbers)}")
+        address = f"inproc://monitor.{next(_numbers)}"
+        watched.monitor(address, _EVENTS)
+        self.socket: Socket = watched.context.socket(zmq.PAIR)
+        self.socket.set(zmq.LINGER, 0)
+        # Without a bound: libzmq waits for room in its I/O thread, and with that stop all connections of the context.
+        self.socket.set(zmq.RCVHWM, 0)
+        self.socket.connect(address)
 
     def changes(self) -> list[Change]:
         """What has happened since the last call, oldest first. Never blocks."""

@@ -10,7 +10,7 @@ import pytest
 from raft_zmq.client.calls import Call
 from raft_zmq.client.client import RaftClient, open_engine
 from raft_zmq.client.errors import NotDoneError, RefusedError
-from raft_zmq.core.errors import OutcomeUnknownError
+from raft_zmq.core.errors import OutcomeUnknownError, SettingsError
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
 from raft_zmq.wire.commands import KEY_BYTES_MAX, VALUE_BYTES_MAX, CompareAndSwap, Increment, Put
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
@@ -344,6 +344,35 @@ def test_the_leader_is_known_by_the_answer_even_if_its_connection_went_with_it(n
 
         client.engine._take = take_and_lose
         assert client.find_leader() == a.address
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["one node", "a follower beside it"])
+def test_a_leader_that_is_busy_with_something_large_keeps_its_connection(nodes, alone):
+    """what is on its way there, or back, would be lost with it, as often as it is sent"""
+    a, b, _ = nodes
+    leader = Leader(a)
+    Follower(b, leader=a)
+    with RaftClient(config(a) if alone else config(a, b), timeout_s=10) as client:
+        client.put(b"k", b"v")
+        believed, link = client.engine.belief.leader, client.engine._links._links[a.address, 0]
+        a.answer = lambda request: time.sleep(2.5) if isinstance(request, Read) else leader(request)  # no answer
+        call = client.engine.read(b"query", 3.0, lambda call: None)
+        with contextlib.suppress(NotDoneError):
+            client.engine.wait_for(call)
+        assert client.engine._links._links[a.address, 0] is link
+        assert client.engine.belief.leader is believed
+
+
+def test_an_address_that_cannot_be_one_ends_the_calls_to_it_alone(nodes):
+    a, _, _ = nodes
+    Leader(a)
+    with RaftClient(config(a)) as client:
+        client.put(b"k", b"v")
+        lost = client.engine.ask(Status, 1.0, lambda call: None, address="no address")
+        kept = client.engine.ask(Status, 1.0, lambda call: None, address=a.address)
+        client.engine.wait_for(kept)
+        with pytest.raises(SettingsError, match="expected host:port, found 'no address'"):
+            client.engine.wait_for(lost)
 
 
 def test_membership_change_is_never_sent_twice(nodes):

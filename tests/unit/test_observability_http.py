@@ -169,3 +169,21 @@ def test_too_many_requests_at_once_are_turned_away(monkeypatch):
             assert client.recv(100).startswith(b"HTTP/1.0 200")
             client.close()
         assert get(port, "/livez")[0] == 200
+
+
+def test_threads_that_could_not_be_started_take_no_place_for_good(monkeypatch, capfd):
+    """a container may be out of processes for a moment, and has to be alive again after it"""
+    with serving() as port:
+
+        def no_more(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_more)
+            for _ in range(observed_http.REQUESTS_MAX + 1):
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                    connection.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+                    while connection.recv(1024):
+                        pass
+        assert get(port, "/livez")[0] == 200
+    assert "can't start new thread" in capfd.readouterr().err

@@ -150,6 +150,21 @@ def test_removed_keys_leave_the_index(monkeypatch):
     assert len(pairs(store)) == 10
 
 
+def test_a_scan_steps_over_few_removed_keys(monkeypatch):
+    """who works off a queue removes the keys in front of the first live one, and asks for that again and again"""
+    monkeypatch.setattr("raft_zmq.state_machine.key_index.FRESH_KEYS_MAX", 8)
+    monkeypatch.setattr("raft_zmq.state_machine.key_index.RUN_KEYS_MAX", 32)
+    store = KeyValueStore()
+    for kind in (b"queue", b"other"):
+        apply(store, *(Put(b"%s/%04d" % (kind, number), b"") for number in range(1000)))
+    for number in range(999):
+        apply(store, Delete(b"queue/%04d" % number))
+        index = store._index
+        dead = sum(key not in store._values for run in (*index._runs, index._fresh) for key in run)
+        assert dead == len(index._removed) <= 2 * 8
+    assert pairs(store, b"queue/", 1) == [(b"queue/0999", b"")]
+
+
 BAD_BYTES = [
     b"",
     b"\xff",
