@@ -53,7 +53,7 @@ class KeyValueStore:
 
     def __init__(self) -> None:
         self._values = PartedDict()
-        self._index = KeyIndex(self._values)
+        self._index = KeyIndex()
         self._handlers: dict[type, Callable[[Any], bytes]] = {
             Put: self._put,
             Delete: self._delete,
@@ -95,7 +95,7 @@ class KeyValueStore:
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace everything by what the chunks hold; StorageError if they are not a snapshot's."""
         values = PartedDict()
-        index = KeyIndex(values)
+        index = KeyIndex()
         for number, chunk in enumerate(chunks):
             try:
                 flat = _decode_chunk(chunk)

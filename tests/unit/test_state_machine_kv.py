@@ -150,19 +150,49 @@ def test_removed_keys_leave_the_index(monkeypatch):
     assert len(pairs(store)) == 10
 
 
-def test_a_scan_steps_over_few_removed_keys(monkeypatch):
-    """who works off a queue removes the keys in front of the first live one, and asks for that again and again"""
+def few_keys_make_a_run(monkeypatch):
     monkeypatch.setattr("raft_zmq.state_machine.key_index.FRESH_KEYS_MAX", 8)
     monkeypatch.setattr("raft_zmq.state_machine.key_index.RUN_KEYS_MAX", 32)
+
+
+def removed_keys_kept(store):
+    index = store._index
+    kept = sum(key not in store._values for run in (*index._runs, index._fresh) for key in run)
+    assert kept == len(index._removed)
+    return kept
+
+
+def test_a_scan_steps_over_few_removed_keys(monkeypatch):
+    """who works off a queue removes the keys in front of the first live one, and asks for that again and again"""
+    few_keys_make_a_run(monkeypatch)
     store = KeyValueStore()
     for kind in (b"queue", b"other"):
         apply(store, *(Put(b"%s/%04d" % (kind, number), b"") for number in range(1000)))
     for number in range(999):
         apply(store, Delete(b"queue/%04d" % number))
-        index = store._index
-        dead = sum(key not in store._values for run in (*index._runs, index._fresh) for key in run)
-        assert dead == len(index._removed) <= 2 * 8
+        assert removed_keys_kept(store) <= 2 * 8
     assert pairs(store, b"queue/", 1) == [(b"queue/0999", b"")]
+
+
+def test_removed_keys_are_swept_whatever_is_removed_between_them(monkeypatch):
+    """with a lock taken for each job, every second key removed is the lock's: never one of the queue"""
+    few_keys_make_a_run(monkeypatch)
+    store = KeyValueStore()
+    apply(store, *(Put(b"queue/%04d" % number, b"") for number in range(1000)))
+    for number in range(999):
+        apply(store, Put(b"lock", b""), Delete(b"queue/%04d" % number), Delete(b"lock"))
+        assert removed_keys_kept(store) <= 3 * 8
+    assert pairs(store, b"queue/", 1) == [(b"queue/0999", b"")]
+
+
+def test_keys_removed_all_over_are_swept_run_by_run(monkeypatch):
+    few_keys_make_a_run(monkeypatch)
+    store = KeyValueStore()
+    apply(store, *(Put(b"%04d" % number, b"") for number in range(1000)))
+    for number in range(997):
+        apply(store, Delete(b"%04d" % (number * 389 % 997)))
+        assert removed_keys_kept(store) <= len(store) / 2 + 2 * 8
+    assert pairs(store, b"", 9) == [(b"%04d" % number, b"") for number in (997, 998, 999)]
 
 
 BAD_BYTES = [
