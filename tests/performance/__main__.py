@@ -16,7 +16,7 @@ from raft_zmq.core.errors import RaftLabError
 from tests.performance import document, figures, machine
 from tests.performance.figures import Results, Row
 from tests.performance.plan import ROOT, Plan
-from tests.performance.rows import ONLY_WHEN_NAMED, ROWS, method
+from tests.performance.rows import AFTER_A_REST, ONLY_WHEN_NAMED, ROWS, method
 
 FOLDER = ROOT / "build" / "performance"
 
@@ -35,6 +35,7 @@ def main() -> int:
         command=machine.command_line(),
         machine=machine.describe(),
         versions=machine.versions(),
+        code=machine.code(),
     )
     for name in arguments.only or [name for name in ROWS if name not in ONLY_WHEN_NAMED]:
         results.rows[name] = _measure(name, plan)
@@ -66,6 +67,8 @@ def _names(text: str) -> list[str]:
 
 def _measure(name: str, plan: Plan) -> Row:
     print(f"\n{name}: {method(ROWS[name])[0]}", flush=True)
+    if name in AFTER_A_REST and not plan.quick:
+        machine.calm_down()
     row = Row(
         begun=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0.0,

@@ -17,11 +17,17 @@ END = "<!-- measured: end -->"
 def renew(document: Path = DOCUMENT, runs: Path = RUNS, drawing: Path = PICTURE) -> None:
     """Write the table anew, each row from the newest run that measured it, and the picture."""
     newest: dict[str, tuple[Results, Row]] = {}
+    failed: dict[str, Row] = {}  # the newest try of a row, where that did not come about
     for results in figures.read_all(runs):
-        newest |= {name: (results, row) for name, row in results.rows.items() if row.measured is not None}
+        for name, row in results.rows.items():
+            if row.measured is None:
+                failed[name] = row
+            else:
+                newest[name] = (results, row)
+                failed.pop(name, None)
     before, _, rest = document.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    parts = [_section(name, *newest[name]) for name in ROWS if name in newest]
+    parts = [_section(name, *newest[name], failed.get(name)) for name in ROWS if name in newest]
     parts += [f"Not measured yet: {', '.join(missing)}."] if (missing := [n for n in ROWS if n not in newest]) else []
     if "compare" in newest and (found := newest["compare"][1].measured) and "compare" in found.raw:
         drawing.write_text(picture.draw(found.raw["compare"]))
@@ -30,12 +36,13 @@ def renew(document: Path = DOCUMENT, runs: Path = RUNS, drawing: Path = PICTURE)
     document.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
 
 
-def _section(name: str, results: Results, row: Row) -> str:
+def _section(name: str, results: Results, row: Row, failed: Row | None) -> str:
     assert row.measured is not None
     title, how = method(ROWS[name])
     lines = [f"### {title}", "", how, "", "| what | found | target | reached |", "|---|---|---|---|"]
     lines += [_line(figure) for figure in row.measured.figures]
     lines += ["", _circumstances(name, results, row)]
+    lines += ["", f"**A newer try, {failed.begun}, did not come about:** {failed.trouble}"] if failed else []
     return "\n".join(lines)
 
 
@@ -54,9 +61,14 @@ def _circumstances(name: str, results: Results, row: Row) -> str:
     etcd = etcd.get("etcd") if isinstance(etcd, dict) else etcd
     commands = "; ".join(f"`{command}`" for command in row.measured.commands)
     return (
-        f"Measured {row.begun} in {row.seconds:.0f} s with `python -m tests.performance --only {name}`"
+        f"Measured {row.begun} in {row.seconds:.0f} s"
+        + (f" of {results.code}" if results.code else "")
+        + f" with `python -m tests.performance --only {name}`"
         + (f" (which runs {commands})" if commands else "")
         + f" on {hardware['cores']} cores ({hardware['processor']}), {hardware['memory_gib']} GiB, "
         f"Linux {hardware['kernel']}; load before {row.load_1m_before}, others used {row.others_busy_before:.0%} "
-        f"of the machine; {versions}" + (f", etcd {etcd}" if etcd else "") + "."
+        f"of the machine; {versions}"
+        + (f", etcd {etcd}" if etcd else "")
+        + (f". Doubtful: {'; '.join(row.measured.doubts)}" if row.measured.doubts else "")
+        + "."
     )

@@ -40,6 +40,7 @@ class Measured(msgspec.Struct, kw_only=True, omit_defaults=True):
     figures: list[Figure]
     raw: dict[str, Any] = {}
     commands: list[str] = []
+    doubts: list[str] = []  # what the harness beside etcd found implausible
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -61,6 +62,7 @@ class Results(msgspec.Struct, kw_only=True):
     command: str
     machine: dict[str, Any]
     versions: dict[str, str]
+    code: str = ""  # the commit, with "+" where files differed from it; "" in runs from before it was kept
     rows: dict[str, Row] = {}
 
 

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,9 +48,23 @@ def versions() -> dict[str, str]:
     }
 
 
+def code() -> str:
+    """The commit that is measured, with "+" behind it where files differ from it; "" outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=7", "--exclude=*", "--dirty=+"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def load_1m() -> float:
     """The system's load average of the last minute."""
     return round(os.getloadavg()[0], 2)
+
+
+def calm_down(load_max: float = 0.9, patience_s: float = 180.0) -> None:
+    """Wait until the load average says that nothing has run lately, or for as long as patience lasts."""
+    deadline_s = time.monotonic() + patience_s
+    while load_1m() > load_max and time.monotonic() < deadline_s:
+        rest(1.0)
 
 
 def busy_s() -> tuple[float, float]:

@@ -83,6 +83,23 @@ def test_a_row_that_failed_does_not_hide_the_one_before(renewed):
     failed.rows["idle"] = msgspec.structs.replace(failed.rows["idle"], measured=None, trouble="no leader")
     text = renewed(run("2026-01-01T00:00:00+00:00", idle=idle(1.0)), failed)
     assert "| CPU of a node | 1 % | ≤ 1.5 | yes |" in text
+    assert "A newer try, 2026-01-02T00:00:00+00:00, did not come about:** no leader" in text
+
+
+def test_a_row_that_failed_once_and_was_measured_since_says_nothing_of_it(renewed):
+    failed = run("2026-01-01T00:00:00+00:00", idle=idle(9.0))
+    failed.rows["idle"] = msgspec.structs.replace(failed.rows["idle"], measured=None, trouble="no leader")
+    assert "no leader" not in renewed(failed, run("2026-01-02T00:00:00+00:00", idle=idle(1.0)))
+
+
+def test_each_row_names_the_code_that_was_measured_and_what_was_doubtful(renewed):
+    doubtful = Measured(figures=[], doubts=["more than 16 under way"])
+    newer = msgspec.structs.replace(run("2026-01-02T00:00:00+00:00", compare=doubtful), code="bbbbbbb+")
+    older = msgspec.structs.replace(run("2026-01-01T00:00:00+00:00", idle=idle(1.0)), code="aaaaaaa")
+    text = renewed(older, newer)
+    assert " of aaaaaaa with `python -m tests.performance --only idle`" in text
+    assert " of bbbbbbb+ with `python -m tests.performance --only compare`" in text
+    assert "Doubtful: more than 16 under way." in text
 
 
 def test_the_picture_has_every_point_of_both_sides(renewed, tmp_path):

@@ -36,6 +36,7 @@ ROWS: dict[str, ModuleType] = {
     "soak": soak,
 }
 ONLY_WHEN_NAMED = ("soak",)
+AFTER_A_REST = ("compare", "compiled")  # beside etcd a high load average spoils the 99th percentile
 
 
 def method(row: ModuleType) -> tuple[str, str]:
