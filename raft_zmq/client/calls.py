@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 from raft_zmq.client.leader import Leader
 from raft_zmq.core.errors import RaftLabError
-from raft_zmq.wire.client_messages import Request, Write
+from raft_zmq.wire.client_messages import Read, Request, Write
 
 RESEND_S = 1.0  # without an answer, after which a request is sent again; twice as long each time …
 SLOW_BYTES_PER_S = 1 << 20  # … and so much longer the first time, for it may still be on its way
@@ -65,7 +65,8 @@ class Call:
         self.address = address  # "" is the leader, whoever that is
         self.lane = lane
         self.retry = retry  # whether a second sending does no harm
-        self.size_bytes = 64 + (len(request.command) if type(request) is Write else 0)
+        payload = request.command if type(request) is Write else request.query if type(request) is Read else b""
+        self.size_bytes = 64 + len(payload)
         self.state = State.WAITING
         self.due_at = deadline_at
         self.sent_at = 0.0

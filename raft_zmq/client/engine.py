@@ -48,7 +48,7 @@ REOPEN_S = 1.0  # a search this long opens new connections: a service may then l
 PAUSE_S = 0.01  # before the next try, at least; all pauses end on a beat of this length
 BUSY_PAUSE_S_MAX = 1.0  # between two tries of a request that has been told "busy" again and again
 BATCH_REQUESTS_MAX = 256  # a node works off a message in one go: others wait for no more than this
-BATCH_BYTES_MAX = 4 << 20
+BATCH_BYTES_MAX = 64 << 10  # less than any node's `frame_bytes_max`: it would end the connection on a larger message
 
 _decode_status = msgspec.msgpack.Decoder(NodeStatus).decode
 

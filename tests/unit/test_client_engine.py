@@ -12,6 +12,7 @@ from raft_zmq.client.calls import Call
 from raft_zmq.client.client import RaftClient, open_engine
 from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.core.errors import OutcomeUnknownError, SettingsError
+from raft_zmq.settings import FRAME_BYTES_MIN
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
 from raft_zmq.wire.commands import KEY_BYTES_MAX, VALUE_BYTES_MAX, CompareAndSwap, Increment, Put
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
@@ -85,6 +86,23 @@ def test_requests_of_one_turn_share_a_message(nodes):
     engine.close()
     assert [call.error for call in done] == [None] * 100
     assert [len(batch) for batch in a.batches if isinstance(batch[0], Read)] == [100]
+
+
+@pytest.mark.parametrize("submit", ["write", "read"])
+def test_requests_of_one_turn_fit_into_the_smallest_frame_that_a_node_may_be_set_to(submit):
+    """it would end the connection on a larger one, and the same would be sent again and again"""
+    small = FakeNode("a", frame_bytes_max=FRAME_BYTES_MIN)
+    answer = Leader(small)
+    small.answer = lambda request: answer(request) if isinstance(request, Status) else Done(request.request_id, b"")
+    engine = open_engine(config(small))
+    done: list[Call] = []
+    for _ in range(200):
+        getattr(engine, submit)(bytes(600), 2.0, done.append)
+    while len(done) < 200:
+        engine.turn()
+    engine.close()
+    small.stop()
+    assert [call.error for call in done] == [None] * 200
 
 
 def test_busy_is_tried_again_after_the_time_it_names(nodes):
