@@ -10,7 +10,7 @@ from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.transport.monitor import Change
 from raft_zmq.wire.client_messages import Answer
 
-GIVEN_UP_S = 1.0  # a connection that libzmq has not tried again for this long is replaced
+GIVEN_UP_S = 1.0  # a connection that ended and is not back after this long is replaced: libzmq may not try again
 
 
 class Link:

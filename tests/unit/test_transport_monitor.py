@@ -1,35 +1,87 @@
-"""Watching a connection must never stop what it watches."""
+"""Watching a connection must never stop what it watches, nor gather without end what nobody reads."""
 
+import contextlib
+import socket
+import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import zmq
 
+from raft_zmq.transport import monitor as watching
 from raft_zmq.transport import sockets
 from raft_zmq.transport.monitor import ConnectionMonitor
 from tests.unit.transport_world import free_port
 
+Watched = tuple[sockets.Socket, ConnectionMonitor]
+
+
+@pytest.fixture
+def eager() -> Iterator[Watched]:
+    """A socket that tries to connect hundreds of times a second, and its monitor."""
+    context = zmq.Context()
+    watched = sockets.new_socket(context, zmq.DEALER, 1 << 20)
+    watched.set(zmq.RECONNECT_IVL, 1)
+    watched.set(zmq.RECONNECT_IVL_MAX, 0)
+    monitor = ConnectionMonitor(watched)
+    yield watched, monitor
+    monitor.close()
+    context.destroy(linger=0)
+
+
+@contextlib.contextmanager
+def slammed_door() -> Iterator[str]:
+    """An address where every connection is accepted and ended at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def slam() -> None:
+            with contextlib.suppress(OSError):  # shut down
+                while True:
+                    server.accept()[0].close()
+
+        thread = threading.Thread(target=slam)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_node_that_is_away_leaves_nothing_to_read_later(eager: Watched) -> None:
+    """a client may rest for days, and would have to keep a word on each of twelve tries a second, and then read them"""
+    away, monitor = eager
+    sockets.connect(away, f"127.0.0.1:{free_port()}")
+    assert not monitor.socket.poll(1_000), "expected no word on several hundred tries"
+
+
+def test_what_has_gathered_is_read_in_pieces(eager: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """or the first call after a long rest would wait for all of it"""
+    monkeypatch.setattr(watching, "_EVENTS_PER_CALL", 5)
+    turned_away, monitor = eager
+    with slammed_door() as address:
+        sockets.connect(turned_away, address)
+        assert not threading.Event().wait(0.5)  # some hundred tries
+    monitor.changes()
+    assert 1 <= monitor.broken_handshakes <= 5
+    assert sockets.is_readable(monitor.socket)
+
 
 @pytest.mark.timeout(60)
-def test_events_that_nobody_reads_stop_no_connection():
-    """a client rests while a node is away: libzmq tells of each try to connect, and with its queue full would wait"""
-    context = zmq.Context()
-    away = sockets.new_socket(context, zmq.DEALER, 1 << 20)
-    away.set(zmq.RECONNECT_IVL, 1)
-    away.set(zmq.RECONNECT_IVL_MAX, 0)
-    monitor = ConnectionMonitor(away)
-    sockets.connect(away, f"127.0.0.1:{free_port()}")
+def test_events_that_nobody_reads_stop_no_connection(eager: Watched) -> None:
+    """a client rests while a node turns it away: libzmq tells of each try, and with its queue full would wait"""
+    turned_away, monitor = eager
+    context = turned_away.context
     server, client = context.socket(zmq.REP), context.socket(zmq.REQ)
     client.connect(f"tcp://127.0.0.1:{server.bind_to_random_port('tcp://127.0.0.1')}")
-    until_s = time.monotonic() + 5.0  # several thousand tries
-    while time.monotonic() < until_s:
-        client.send(b"are you there?")
-        assert server.poll(5_000), "the context's connections have stopped"
-        server.send(server.recv())
-        assert client.poll(5_000)
-        client.recv()
+    with slammed_door() as address:
+        sockets.connect(turned_away, address)
+        until_s = time.monotonic() + 5.0  # several thousand tries
+        while time.monotonic() < until_s:
+            client.send(b"are you there?")
+            assert server.poll(5_000), "the context's connections have stopped"
+            server.send(server.recv())
+            assert client.poll(5_000)
+            client.recv()
     assert monitor.changes() == []
-    monitor.close()
-    for socket in (away, server, client):
-        socket.close(linger=0)
-    context.term()
+    for used in (server, client):
+        used.close(linger=0)
