@@ -5,10 +5,10 @@ from enum import Enum, auto
 
 from raft_zmq.client.leader import Leader
 from raft_zmq.core.errors import RaftLabError
+from raft_zmq.transport.sockets import SLOW_BYTES_PER_S
 from raft_zmq.wire.client_messages import Read, Request, Write
 
-RESEND_S = 1.0  # without an answer, after which a request is sent again; twice as long each time …
-SLOW_BYTES_PER_S = 1 << 20  # … and so much longer the first time, for it may still be on its way
+RESEND_S = 1.0  # without an answer, after which a request is sent again; twice as long each time
 
 
 class State(Enum):
@@ -70,7 +70,7 @@ class Call:
         self.state = State.WAITING
         self.due_at = deadline_at
         self.sent_at = 0.0
-        self.resend_after_s = RESEND_S + self.size_bytes / SLOW_BYTES_PER_S
+        self.resend_after_s = RESEND_S + self.size_bytes / SLOW_BYTES_PER_S  # it may still be on its way
         self.open_attempts = 0
         self.refusals = 0  # how often it was told "busy"
         self.leader: Leader | None = None

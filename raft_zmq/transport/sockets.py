@@ -25,20 +25,25 @@ LAST_FRAME = int(zmq.DONTWAIT)
 MORE_FRAMES = int(zmq.DONTWAIT | zmq.SNDMORE)
 _READABLE = int(zmq.POLLIN)
 FRAME_BYTES_MAX = 20 << 20  # what a reader takes when no setting says otherwise
+SLOW_BYTES_PER_S = 1 << 20  # the slowest link that a frame of that size gets over
 QUEUED_MESSAGES_MAX = 1000
 _SHARED_BYTES = 64 << 10
 
+# libzmq hears nothing of a frame before it is there as a whole, and what is sent meanwhile comes behind it.
+_SILENCE_MS = 5_000 + 1_000 * FRAME_BYTES_MAX // SLOW_BYTES_PER_S
 _OPTIONS: Mapping[int, int] = {
     zmq.LINGER: 0,  # closing never waits for a peer
     zmq.SNDHWM: QUEUED_MESSAGES_MAX,
     zmq.RCVHWM: QUEUED_MESSAGES_MAX,
     zmq.HANDSHAKE_IVL: 5_000,  # ms; a connection that says nothing is closed after this
     zmq.CONNECT_TIMEOUT: 2_000,  # ms
-    # A connection that went silent (power lost, cable cut, process stopped) is given up after the timeout. Elections
-    # have their own, shorter patience; this only frees the connection and looks the address up again.
+    # A connection that went silent is given up: by the kernel when nothing is confirmed, or taken in (power lost, cable
+    # cut), and by libzmq when the process is stopped. Elections have their own, shorter patience; this only frees the
+    # connection and looks the address up again.
+    zmq.TCP_MAXRT: 5_000,  # ms
     zmq.HEARTBEAT_IVL: 1_000,  # ms
-    zmq.HEARTBEAT_TIMEOUT: 3_000,  # ms
-    zmq.HEARTBEAT_TTL: 3_000,  # ms; how long the other side is to wait for us
+    zmq.HEARTBEAT_TIMEOUT: _SILENCE_MS,
+    zmq.HEARTBEAT_TTL: _SILENCE_MS,  # how long the other side is to wait for us
     # The interval doubles up to the maximum and a random part of the first is added: at most 100 ms. Every attempt
     # looks the host name up again, so a pod that came back under another address is found.
     zmq.RECONNECT_IVL: 20,  # ms
@@ -84,7 +89,6 @@ def watch_by_kernel(socket: Socket) -> None:
     socket.set(zmq.TCP_KEEPALIVE, 1)
     socket.set(zmq.TCP_KEEPALIVE_IDLE, 2)  # s
     socket.set(zmq.TCP_KEEPALIVE_INTVL, 1)  # s
-    socket.set(zmq.TCP_MAXRT, 5_000)  # ms without any confirmation: of the kernel's questions, or of what was sent
 
 
 def is_readable(socket: Socket) -> bool:

@@ -27,7 +27,7 @@ from raft_zmq.wire.client_messages import (
     Write,
 )
 from raft_zmq.wire.frames import CLIENT_BATCH_MAX, ClientHeader
-from tests.unit.transport_world import Node, client_of, free_port, until
+from tests.unit.transport_world import Node, client_of, free_port, shorten_patience, slow_link, until
 
 CLIENTS = {"root": Role.ADMIN, "app": Role.READ_WRITE, "viewer": Role.READ_ONLY}
 
@@ -185,6 +185,20 @@ def test_a_restarted_node_is_reached_by_the_same_connection(keys_dir: Path) -> N
         until(lambda: again.batches, again)
         assert again.batches[0][2] == [Read(3, b"")]
         again.close()
+
+
+def test_what_takes_long_to_arrive_does_not_cost_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libzmq hears no sign of life before a frame is there as a whole"""
+    shorten_patience(monkeypatch)
+    node = Node("n1", None, frame_bytes_max=sockets.FRAME_BYTES_MAX)
+    large = bytes(1_000_000)
+    with slow_link(node.settings.client_port) as link, client_of(node, None, address=link.address) as connection:
+        connection.send([Write(1, large)])
+        until(lambda: node.batches, node)
+        node.port.send(node.batches[0][0], [Done(1, large)])
+        assert answers_of(node, connection, 1) == [Done(1, large)]
+    node.close()
+    assert link.connections == 1
 
 
 # Roles

@@ -22,7 +22,7 @@ from raft_zmq.transport.refusals import Refusals
 from raft_zmq.wire import codec
 from raft_zmq.wire.frames import PEER_MESSAGES_MAX, PeerHeader
 from tests.unit import zmtp
-from tests.unit.transport_world import Node, connect_all, free_port, reply, until
+from tests.unit.transport_world import Node, connect_all, free_port, reply, shorten_patience, slow_link, until
 
 NewNode = Callable[..., Node]
 
@@ -76,8 +76,8 @@ def test_messages_arrive_in_order_with_sender_and_incarnation(auth: str, keys_di
     assert not n2.refused
 
 
-def options_of_connections_to(port: int) -> set[tuple[int, ...]]:
-    """How long the kernel waits for whom at this process's ends of the connections to that port."""
+def options_of_connections(port: int, end: Callable[[socket.socket], tuple[str, int]]) -> set[tuple[int, ...]]:
+    """How long the kernel waits for whom at this process's connections that have that port at the given end."""
     waits = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_USER_TIMEOUT)
     found = set()
     for file in Path("/proc/self/fd").iterdir():
@@ -85,7 +85,7 @@ def options_of_connections_to(port: int) -> set[tuple[int, ...]]:
         if handle is None:
             continue
         with handle:
-            if handle.getsockname()[1] == port and tcp.remote_host(handle):
+            if tcp.remote_host(handle) and end(handle)[1] == port:
                 is_kept = handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 found.add((is_kept, *(handle.getsockopt(socket.IPPROTO_TCP, wait) for wait in waits)))
     return found
@@ -95,7 +95,9 @@ def options_of_connections_to(port: int) -> set[tuple[int, ...]]:
 def test_the_kernel_watches_for_peers_that_go_silent(new_node: NewNode) -> None:
     n1, n2 = new_node("n1", None), new_node("n2", None)
     connect_all(n1, n2)
-    assert options_of_connections_to(n1.settings.peer_port) == {(1, 2, 1, 5_000)}
+    port = n1.settings.peer_port
+    assert options_of_connections(port, socket.socket.getsockname) == {(1, 2, 1, 5_000)}
+    assert {user_timeout for *_, user_timeout in options_of_connections(port, socket.socket.getpeername)} == {5_000}
     assert n1.transport.socket.get(zmq.HEARTBEAT_IVL) == 0, "libzmq's thread is not woken for that"
 
 
@@ -116,6 +118,22 @@ def test_large_entries_arrive_whole(keys_dir: Path, new_node: NewNode) -> None:
     n1.transport.send("n2", [append])
     until(lambda: n2.received, n1, n2)
     assert n2.received[0][2] == append
+
+
+def test_what_takes_long_to_arrive_does_not_cost_the_connection(
+    new_node: NewNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libzmq hears no sign of life before a frame is there as a whole"""
+    shorten_patience(monkeypatch)
+    n1, n2 = (new_node(name, None, frame_bytes_max=sockets.FRAME_BYTES_MAX) for name in ("n1", "n2"))
+    entries = (Entry(1, 1, EntryKind.COMMAND, bytes(1_000_000)),)
+    append = AppendEntries(term=1, prev_log_index=0, prev_log_term=0, entries=entries, leader_commit=0, read_token=0)
+    with slow_link(n2.settings.peer_port) as link:
+        n1.transport.set_members([n1.member, Member("n2", link.address, n2.member.client_address)])
+        until(lambda: n1.connected_to("n2"), n1, n2)
+        n1.transport.send("n2", [append])
+        until(lambda: n2.received, n1, n2)
+        assert link.connections == 1
 
 
 def test_a_large_message_to_several_peers_arrives_whole_at_each(keys_dir: Path, new_node: NewNode) -> None:

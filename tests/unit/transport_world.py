@@ -2,10 +2,12 @@
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 import zmq
 
 from raft_zmq.core.membership import Member
@@ -142,10 +144,64 @@ def connect_all(*nodes: Node) -> None:
         until(lambda n=node: all(n.connected_to(peer) for peer in ids - {n.settings.node_id}), *nodes)
 
 
+class SlowLink:
+    """A way to that port of this machine on which bytes take their time, in both directions."""
+
+    def __init__(self, port: int, bytes_per_s: int) -> None:
+        self.connections = 0
+        self._port = port
+        self._bytes_per_s = bytes_per_s
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self._start(self._accept)
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            near, _ = self._server.accept()
+            self.connections += 1
+            far = socket.create_connection(("127.0.0.1", self._port))
+            self._start(self._carry, near, far)
+            self._start(self._carry, far, near)
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with source:
+            while data := source.recv(self._bytes_per_s // 100):
+                threading.Event().wait(len(data) / self._bytes_per_s)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+        def until_closed() -> None:
+            with contextlib.suppress(OSError):
+                work(*arguments)
+
+        threading.Thread(target=until_closed, daemon=True).start()
+
+
 @contextlib.contextmanager
-def client_of(node: Node, client_keys: keys.ClientKeys | None, cluster_id: str = "raft") -> Iterator[ClientConnection]:
+def slow_link(port: int, bytes_per_s: int = 2_000_000) -> Iterator[SlowLink]:
+    link = SlowLink(port, bytes_per_s)
+    yield link
+    link.close()
+
+
+def shorten_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets made from now on wait a twentieth as long for a sign of life: as if frames, too, were so much larger."""
+    waits = (zmq.HEARTBEAT_IVL, zmq.HEARTBEAT_TIMEOUT, zmq.HEARTBEAT_TTL)
+    shorter = {option: value // 20 if option in waits else value for option, value in sockets._OPTIONS.items()}
+    monkeypatch.setattr(sockets, "_OPTIONS", shorter)
+
+
+@contextlib.contextmanager
+def client_of(
+    node: Node, client_keys: keys.ClientKeys | None, cluster_id: str = "raft", *, address: str = ""
+) -> Iterator[ClientConnection]:
     context = zmq.Context()
-    connection = ClientConnection(node.member.client_address, client_keys, cluster_id, context=context)
+    connection = ClientConnection(address or node.member.client_address, client_keys, cluster_id, context=context)
     try:
         yield connection
     finally:
