@@ -15,7 +15,7 @@ import msgspec
 from raft_zmq.client.calls import Call
 from raft_zmq.client.config import ClientConfig, parse_endpoint
 from raft_zmq.client.engine import Engine
-from raft_zmq.client.errors import OperationError, RefusedError
+from raft_zmq.client.errors import NotDoneError, OperationError, RefusedError
 from raft_zmq.client.session import Session, opening
 from raft_zmq.client.survey import DEFAULT_SURVEY_S, Survey, Surveyed
 from raft_zmq.core.errors import OutcomeUnknownError, PeerError, SettingsError
@@ -138,10 +138,9 @@ class RaftClient:
         deadline_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         opened = self._session is None
         while True:
-            session = self._session or self.open_session(timeout_s=deadline_at - time.monotonic())
-            self._session = session
+            command = self._session_by(deadline_at).next_command(operation)
             try:
-                return self.send_command(session.next_command(operation), timeout_s=deadline_at - time.monotonic())
+                return self.send_command(command, timeout_s=_left_s(deadline_at))
             except OutcomeUnknownError:
                 self._session = None
                 raise
@@ -162,6 +161,16 @@ class RaftClient:
         """The output of an encoded command, as a Session makes them."""
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         return _output(self.engine.wait_for(self.engine.write(command, timeout_s, _nothing_more)))
+
+    def _session_by(self, deadline_at: float) -> Session:
+        if self._session is None:
+            try:
+                self._session = self.open_session(timeout_s=_left_s(deadline_at))
+            except OutcomeUnknownError as error:
+                raise NotDoneError(
+                    f"no session could be opened, so nothing was written; what became of its opening: {error}"
+                ) from error
+        return self._session
 
     # One node
 
@@ -276,6 +285,10 @@ class RaftClient:
 def open_engine(config: ClientConfig) -> Engine:
     """An engine for that cluster; nothing is connected before the first call."""
     return Engine(config.endpoints, lambda address: ClientConnection(address, config.keys, config.cluster_id))
+
+
+def _left_s(deadline_at: float) -> float:
+    return max(0.0, deadline_at - time.monotonic())
 
 
 def _nothing_more(call: Call) -> None:

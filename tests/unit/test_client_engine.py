@@ -211,6 +211,18 @@ def test_write_without_an_answer_is_unknown(nodes):
             client.get(b"k")  # a read leaves no trace
 
 
+def test_write_for_which_no_session_could_be_opened_is_certainly_not_done(nodes):
+    a, _, _ = nodes
+    leader = Leader(a)
+    a.answer = lambda request: leader(request) if isinstance(request, Status) else None
+    with RaftClient(config(a), timeout_s=0.5) as client:
+        with pytest.raises(NotDoneError, match="no session could be opened, so nothing was written") as raised:
+            client.put(b"k", b"v")
+        assert isinstance(raised.value.__cause__, OutcomeUnknownError), "what became of the session is another matter"
+        with pytest.raises(NotDoneError, match="within 0 s"):
+            client.put(b"k", b"v", timeout_s=-1.0)
+
+
 def test_unknown_answer_is_retried_with_the_same_bytes(nodes):
     a, _, _ = nodes
     leader = Leader(a)
