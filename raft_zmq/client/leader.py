@@ -115,7 +115,7 @@ class LeaderBelief:
             self.searching_since = now
         elif may_forget and now - self.searching_since > SEARCH_AFRESH_S:
             self.leader = self._doubted = None
-            self._term_min = 0
+            self._term_min = self._named_in_term = 0
 
     def confirmed(self) -> None:
         """The leader answers: no search is needed."""

@@ -10,7 +10,9 @@ import pytest
 
 from raft_zmq.client.calls import Call
 from raft_zmq.client.client import RaftClient, open_engine
+from raft_zmq.client.config import Endpoint
 from raft_zmq.client.errors import NotDoneError, RefusedError
+from raft_zmq.client.leader import SEARCH_AFRESH_S, LeaderBelief
 from raft_zmq.core.errors import OutcomeUnknownError, SettingsError
 from raft_zmq.settings import FRAME_BYTES_MIN
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
@@ -462,3 +464,12 @@ def test_members_that_a_removed_node_names_are_asked_who_leads(nodes):
     with RaftClient(config(a)) as client:  # a knows that c is a member, and not that it leads
         client.put(b"k", b"v")
         assert client.get(b"k") == b"v"
+
+
+def test_members_of_a_cluster_set_up_anew_are_learnt_though_its_terms_are_lower():
+    belief = LeaderBelief([Endpoint("", "service:6000")])
+    belief.heard("service:6000", msgspec.structs.replace(status("a", term=9), client_addresses={"a": "old:6000"}))
+    belief.search(0.0)
+    belief.search(SEARCH_AFRESH_S + 0.1)
+    belief.heard("service:6000", msgspec.structs.replace(status("b", term=1), client_addresses={"b": "new:6000"}))
+    assert belief.addresses() == ["service:6000", "new:6000"]
