@@ -98,20 +98,31 @@ def listed(folder: Path) -> list[KeyLine]:
 def _prepare(folder: Path, owner: str) -> None:
     if (folder / f"{owner}{OLD}.public").exists():
         raise SettingsError(f"keys rotate: expected no exchange under way for {owner}, found its old key. Finish it.")
-    if (folder / f"{owner}{NEXT}.public").exists():
+    if _is_prepared(folder, owner):
         raise SettingsError(f"keys rotate: expected no next key for {owner}, found one. Switch to it.")
-    pair = key_files.new_pair()
-    key_files.write_pair(folder, owner + NEXT, pair)
+    next_public = folder / f"{owner}{NEXT}.public"
+    if not next_public.exists():
+        key_files.write_pair(folder, owner + NEXT, key_files.new_pair())
     if owner.startswith(_CLIENT):
         record = read_clients(folder)[owner.removeprefix(_CLIENT)]
-        _change_record(folder, owner, msgspec.structs.replace(record, also_accepted=[pair.public.decode()]))
+        accepted = [key_files.read_key(next_public).decode()]
+        _change_record(folder, owner, msgspec.structs.replace(record, also_accepted=accepted))
+
+
+def _is_prepared(folder: Path, owner: str) -> bool:
+    """Whether there is a next key that nodes let in: for a client's they go by its record, which is written last."""
+    next_public = folder / f"{owner}{NEXT}.public"
+    if not next_public.exists() or not owner.startswith(_CLIENT):
+        return next_public.exists()
+    record = read_clients(folder)[owner.removeprefix(_CLIENT)]
+    return key_files.read_key(next_public).decode() in (record.public_key, *record.also_accepted)
 
 
 def _switch(folder: Path, owner: str) -> None:
     """In this order, so that whoever reads in between finds both keys accepted and the pair in use among them."""
-    next_public = folder / f"{owner}{NEXT}.public"
-    if not next_public.exists():
+    if not _is_prepared(folder, owner):
         raise SettingsError(f"keys rotate: expected a next key for {owner}, found none. Prepare one first.")
+    next_public = folder / f"{owner}{NEXT}.public"
     new = key_files.read_key(next_public)
     current = folder / f"{owner}.public"
     if key_files.read_key(current) != new:

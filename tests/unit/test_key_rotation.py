@@ -113,6 +113,26 @@ def test_a_switch_cut_short_can_be_read_and_taken_again(owner: str, folder: Path
     assert old not in accepted(folder, owner)
 
 
+def test_a_preparation_cut_short_can_be_taken_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """and has to be: a client that went over to a key that nodes do not know yet would be locked out"""
+    old = in_use(folder, "client.app")
+
+    def die(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched, contextlib.suppress(InterruptedError):
+        patched.setattr(key_rotation, "_change_record", die)
+        take(Step.PREPARE, folder, "client.app")
+    assert accepted(folder, "client.app") == [old]
+    with pytest.raises(SettingsError, match="Prepare one first"):
+        take(Step.SWITCH, folder, "client.app")
+    take(Step.PREPARE, folder, "client.app")
+    assert accepted(folder, "client.app")[0] == old
+    take(Step.SWITCH, folder, "client.app")
+    assert set(accepted(folder, "client.app")) == {old, in_use(folder, "client.app")}
+    assert in_use(folder, "client.app") != old
+
+
 def test_steps_out_of_order_are_refused_and_change_nothing(folder: Path) -> None:
     def content() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.iterdir()}
