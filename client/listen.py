@@ -1,9 +1,11 @@
 """The client's own HTTP server: /livez, /progress (JSON) and /metrics, so that its run can be followed from outside."""
 
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 
 import msgspec
@@ -18,12 +20,11 @@ class Listener:
     def __init__(self, port: int, progress: Callable[[], object], registry: CollectorRegistry) -> None:
         """Listen on every interface; raises SettingsError when the port is taken."""
         try:
-            self._server = ThreadingHTTPServer(("", port), _handler(progress, registry))
+            self._server = _Server(("", port), _handler(progress, registry))
         except OSError as error:
             raise SettingsError(
                 f"--port: expected a free port, found {port} in use ({error.strerror}). Choose another, or 0 for any."
             ) from error
-        self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="listener", daemon=True)
 
@@ -36,6 +37,19 @@ class Listener:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Takes IPv4 and, where there is any, IPv6."""
+
+    daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        """Bind, without the look-up of the own host name that the base class does here (it may take seconds)."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)
 
 
 def _handler(progress: Callable[[], object], registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:

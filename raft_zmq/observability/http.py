@@ -160,11 +160,18 @@ class _Server(ThreadingHTTPServer):
         self.pages = pages
         self._free = threading.BoundedSemaphore(REQUESTS_MAX)
         self._coming: dict[Request, None] = {}  # requests that have not come in whole, the oldest first
-        self.address_family = socket.AF_INET6 if ":" in bind_host else socket.AF_INET
-        super().__init__(("" if bind_host == "*" else bind_host, http_port), _Handler)
+        everywhere = bind_host == "*"
+        ipv6 = socket.has_dualstack_ipv6() if everywhere else ":" in bind_host
+        self.address_family = socket.AF_INET6 if ipv6 else socket.AF_INET
+        super().__init__(("" if everywhere else bind_host, http_port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind, without the look-up of the own host name that the base class does here (it may take seconds)."""
+        """Bind, IPv6 with IPv4 as ZeroMQ does.
+
+        Without the look-up of the own host name that the base class does here (it may take seconds).
+        """
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         TCPServer.server_bind(self)
 
     def process_request(self, request: Request, client_address: object) -> None:

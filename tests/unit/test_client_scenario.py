@@ -23,6 +23,7 @@ from raft_zmq.core.errors import SettingsError
 from raft_zmq.wire.client_messages import Done, LogEntry, LogRange, Read, Refused, Request, Status, Write
 from raft_zmq.wire.commands import Outcome as Answered
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
+from tests.unit.transport_world import has_ipv6
 
 EMPTY = msgspec.msgpack.encode(Answered())
 
@@ -192,6 +193,16 @@ def test_progress_and_metrics_are_served():
         assert b'raft_client_steps_total{result="held"} 1.0' in fetch(listener.port, "/metrics")
         with pytest.raises(SettingsError, match="expected a free port"):
             Listener(listener.port, lambda: progress, metrics.registry)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_progress_is_served_over_ipv6_as_well(host):
+    with (
+        Listener(0, lambda: None, CollectorRegistry()) as listener,
+        urllib.request.urlopen(f"http://{host}:{listener.port}/livez", timeout=5) as answer,
+    ):
+        assert answer.read() == b"ok\n"
 
 
 def test_first_difference_of_logs():

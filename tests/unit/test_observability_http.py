@@ -14,6 +14,7 @@ from raft_zmq.observability import http as observed_http
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.wire.client_messages import NodeStatus
 from tests.unit.node_status import STATUS
+from tests.unit.transport_world import has_ipv6
 
 
 def turning_too_slowly():
@@ -30,8 +31,8 @@ def serving(status=lambda: STATUS, metrics=lambda: b"figures\n"):
         server.close()
 
 
-def get(port: int, path: str) -> tuple[int, str, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str, str]:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
     connection.request("GET", path)
     response = connection.getresponse()
     return response.status, response.headers["Content-Type"], response.read().decode()
@@ -102,6 +103,16 @@ def test_all_interfaces(host):
     server = HttpServer(host, 0, lambda: STATUS, lambda: b"")
     server.start()
     assert get(server.port, "/livez")[0] == 200
+    server.close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_all_interfaces_are_those_of_ipv6_as_well(host):
+    """as at the other ports; in a cluster without IPv4 a probe would find nobody"""
+    server = HttpServer("*", 0, lambda: STATUS, lambda: b"")
+    server.start()
+    assert get(server.port, "/livez", host)[0] == 200
     server.close()
 
 
