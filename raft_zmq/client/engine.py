@@ -48,7 +48,6 @@ REOPEN_S = 1.0  # a search this long opens new connections: a service may then l
 PAUSE_S = 0.01  # before the next try, at least; all pauses end on a beat of this length
 BUSY_PAUSE_S_MAX = 1.0  # between two tries of a request that has been told "busy" again and again
 BATCH_REQUESTS_MAX = 256  # a node works off a message in one go: others wait for no more than this
-BATCH_BYTES_MAX = 64 << 10  # less than any node's `frame_bytes_max`: it would end the connection on a larger message
 
 _decode_status = msgspec.msgpack.Decoder(NodeStatus).decode
 
@@ -171,7 +170,7 @@ class Engine:
                 for call in calls:
                     self._end(call, error)
                 continue
-            for batch in _batches(calls):
+            for batch in _batches(calls, link.batch_bytes_max):
                 self._send(link, batch, now)
 
     def _send(self, link: Link, batch: list[Call], now: float) -> None:
@@ -380,15 +379,15 @@ def _refusal(call: Call, answer: Refused) -> RaftLabError:
     return RefusedError(answer.kind, answer.message)
 
 
-def _batches(calls: list[Call]) -> Iterator[list[Call]]:
-    """Cut into messages of a size that every node takes."""
-    if len(calls) <= BATCH_REQUESTS_MAX and sum(call.size_bytes for call in calls) <= BATCH_BYTES_MAX:
+def _batches(calls: list[Call], bytes_max: int) -> Iterator[list[Call]]:
+    """Cut into messages of a size that the node takes."""
+    if len(calls) <= BATCH_REQUESTS_MAX and sum(call.size_bytes for call in calls) <= bytes_max:
         yield calls
         return
     batch: list[Call] = []
     size_bytes = 0
     for call in calls:
-        if batch and (len(batch) == BATCH_REQUESTS_MAX or size_bytes + call.size_bytes > BATCH_BYTES_MAX):
+        if batch and (len(batch) == BATCH_REQUESTS_MAX or size_bytes + call.size_bytes > bytes_max):
             yield batch
             batch, size_bytes = [], 0
         batch.append(call)

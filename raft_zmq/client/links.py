@@ -11,21 +11,28 @@ from raft_zmq.transport.monitor import Change
 from raft_zmq.wire.client_messages import Answer
 
 GIVEN_UP_S = 1.0  # a connection that ended and is not back after this long is replaced: libzmq may not try again
+# Of several requests in one message. A node ends a connection on more than its `frame_bytes_max`, without a word: after
+# a loss no more goes into one than a node takes however low that is set, which costs more messages.
+BATCH_BYTES_MAX = 4 << 20
+CAUTIOUS_BATCH_BYTES_MAX = 64 << 10
 
 
 class Link:
     """One connection to one address."""
 
-    __slots__ = ("address", "connection", "given_up_at")
+    __slots__ = ("address", "batch_bytes_max", "connection", "given_up_at")
 
     def __init__(self, address: str, connection: ClientConnection) -> None:
         self.address = address
         self.connection = connection
         self.given_up_at = math.inf
+        self.batch_bytes_max = BATCH_BYTES_MAX
 
     def changes(self, now: float) -> list[Change]:
         """What has happened to the connection since the last call."""
         changes = self.connection.changes()
+        if Change.LOST in changes:
+            self.batch_bytes_max = CAUTIOUS_BATCH_BYTES_MAX
         self.given_up_at = now if self.connection.monitor.given_up else math.inf
         return changes
 
