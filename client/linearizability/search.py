@@ -20,6 +20,7 @@ from client.linearizability.model import Action, State, effect, integer
 from client.linearizability.sightings import Sightings
 
 DIGITS = frozenset(b"%c" % character for character in b"-0123456789")
+ANY_NUMBER = b"0"  # stands for whatever increments lead to
 
 
 class Outcome(Enum):
@@ -170,7 +171,8 @@ class Search:
         """Whether optional operations that build on `state` might still make `action` fit; True when in doubt."""
         output = action.output
         if action.op == "append":
-            return isinstance(output, int) and len(state or b"") <= output - len(action.value)
+            fits_yet = isinstance(output, int) and len(state or b"") <= output - len(action.value)
+            return fits_yet or self._reaches(state, {ANY_NUMBER, *self.goals})  # these can shorten a value
         if action.op == "get" and not isinstance(output, int):
             return self._reaches(state, {output, *self.goals})
         if action.op == "cas" and output is True:

@@ -52,3 +52,17 @@ def test_a_long_mixed_history_is_cut_down_to_the_fault() -> None:
     explanation = explain(history)
     assert [one.name for one in explanation.operations] == ["z#1"]
     assert explanation.others >= 590
+
+
+def test_a_write_that_can_be_explained_is_not_blamed() -> None:
+    explanation = explain(
+        [
+            operation("a", 1, "put", 0, 1, value="start"),
+            operation("a", 2, "get", 2, 3, output="start"),
+            operation("b", 1, "put", 4, 50, value="aaaaaaaa"),
+            operation("c", 1, "cas", 5, 50, expected="aaaaaaaa", value="b", output=True),
+            operation("d", 1, "get", 6, 50, output="zzz"),
+            operation("e", 1, "append", 7, 50, value="c", output=2),
+        ]
+    )
+    assert [one.name for one in explanation.operations] == ["d#1"]
