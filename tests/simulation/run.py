@@ -6,6 +6,7 @@ from collections import Counter
 import msgspec
 
 from client.linearizability import Operation, Outcome, check_history
+from client.linearizability.check import STEPS_MAX
 from raft_zmq.core.errors import InvariantError
 from tests.simulation.faults import KINDS, Faults
 from tests.simulation.plan import Plan, draw
@@ -72,7 +73,7 @@ def _run(plan: Plan, world: World, result: Result) -> None:
     _leader_stays(world)
     _final_reads(world)
     _equal_states(world)
-    _linearizable(world)
+    check_linearizable(world)
     if not faults_happened(world.counts):
         raise InvariantError("vacuous: no fault happened in this run, so it has shown nothing")
 
@@ -113,8 +114,11 @@ def _equal_states(world: World) -> None:
             raise InvariantError(f"{node_id} and {leader.node_id} applied the same entries and differ")
 
 
-def _linearizable(world: World) -> None:
+def check_linearizable(world: World, steps_max: int = STEPS_MAX) -> None:
+    """Raise InvariantError unless every key's history is shown to be linearizable."""
     records = [record for client in world.clients for record in client.history]
-    for verdict in check_history(msgspec.convert(record, Operation) for record in records):
-        if verdict.outcome is Outcome.NOT_LINEARIZABLE:
+    for verdict in check_history((msgspec.convert(record, Operation) for record in records), steps_max):
+        if verdict.explanation is not None:
             raise InvariantError("\n".join(["the history is not linearizable", *verdict.explanation.lines()]))
+        if verdict.outcome is not Outcome.LINEARIZABLE:
+            raise InvariantError(f"the history of {verdict.key} is undecided after {verdict.steps} steps")

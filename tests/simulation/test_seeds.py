@@ -9,11 +9,12 @@ from collections import Counter
 import msgspec
 import pytest
 
+from raft_zmq.core.errors import InvariantError
 from tests.simulation.__main__ import main
 from tests.simulation.faults import KINDS
 from tests.simulation.network import CALM
 from tests.simulation.plan import draw
-from tests.simulation.run import run_plan
+from tests.simulation.run import check_linearizable, run_plan
 
 CORPUS = range(1, 401)
 GROUP = 20  # seeds in one test
@@ -45,6 +46,13 @@ def test_a_run_without_faults_is_vacuous():
     options = msgspec.structs.replace(plan.options, weather=CALM)
     result, _ = run_plan(msgspec.structs.replace(plan, faults=(), options=options))
     assert "vacuous" in result.failure
+
+
+def test_a_history_that_cannot_be_judged_in_the_steps_allowed_is_no_pass():
+    result, world = run_plan(draw(1))
+    assert not result.failure
+    with pytest.raises(InvariantError, match="undecided after 2 steps"):
+        check_linearizable(world, steps_max=1)
 
 
 @pytest.mark.interpreted
