@@ -45,6 +45,7 @@ class Replay:
         self.entries: list[Entry] = []
         self.segments: list[Segment] = []
         self.next_sequence = 1
+        self.last_record = b""  # as it was read: the only one that the medium may not hold
         self.torn: Repair | None = None  # what to cut at the end of the last segment
 
     @property
@@ -134,16 +135,17 @@ def _read_segment(replay: Replay, number: int, path: Path, *, last: bool) -> Non
             raise CorruptionError(path, 0, "expected the segment's first record, found it damaged")
         segment_bytes = _begin_segment(replay, Segment(number, path, len(data)), frame)
         replay.segments[-1].size_bytes = segment_bytes
-        end = frame.end
+        start, end = 0, frame.end
         while (frame := read_frame(view, end, number)) is not None:
             if frame.sequence != replay.next_sequence:
                 raise CorruptionError(path, end, f"expected record {replay.next_sequence}, found {frame.sequence}")
             _feed(replay, path, end, _decode(path, end, frame))
-            end = frame.end
+            start, end = end, frame.end
     if end > segment_bytes:
         raise CorruptionError(path, 0, f"expected a segment made for {end} bytes or more, found {segment_bytes}")
     replay.segments[-1].used_bytes = end
     if last:
+        replay.last_record = data[start:end]
         replay.torn = judge_tail(path, data[:segment_bytes], end, number, segment_bytes)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.membership import Membership
 from raft_zmq.core.messages import Entry, HardState
-from raft_zmq.storage.disk import Disk, free, storage_error, unlink_held, write_pieces
+from raft_zmq.storage.disk import Disk, free, storage_error, unlink_held, write_all, write_pieces
 from raft_zmq.storage.errors import DiskFullError, Repair
 from raft_zmq.storage.record import Piece, Record, encode, encode_in_pieces, seal
 from raft_zmq.storage.replay import Replay, Segment, segment_path
@@ -53,7 +53,7 @@ class Wal:
         self._descriptor = -1
         self._records = self._records_bytes = 0  # since the present segment began, or the log was opened
         if self._segments:
-            self._reopen(replay.torn)
+            self._reopen(replay.last_record, replay.torn)
         else:
             self._spare.make(self.segment_bytes)
             self._begin_segment(0)
@@ -218,10 +218,11 @@ class Wal:
     def _first_record(self, size_bytes: int) -> Record:
         return Record(self._hard_state, self._base_membership, self._last, (), size_bytes)
 
-    def _reopen(self, torn: Repair | None) -> None:
-        """Open the last segment for writing, and make durable what was read of it.
+    def _reopen(self, last_record: bytes, torn: Repair | None) -> None:
+        """Open the last segment for writing, and make durable what was read of it, for promises are built on it.
 
-        A process that was killed may have left a record in the page cache alone; promises are about to be built on it.
+        A process that was killed may have left the last record in the page cache alone. After a sync that failed the
+        cache even takes it for written, and a second sync does nothing (rule 25): so it is written once more.
         """
         segment = self._segments[-1]
         try:
@@ -234,6 +235,7 @@ class Wal:
                 write_zeros(self._disk, self._descriptor, found_bytes, segment.size_bytes)
                 reason = "the file was shorter than it was made, by zeros only: they were written again"
                 self.repairs.append(Repair(segment.path.name, found_bytes, segment.size_bytes - found_bytes, reason))
+            write_all(self._disk, self._descriptor, last_record, segment.used_bytes - len(last_record))
             self._disk.fdatasync(self._descriptor)
             self._disk.sync_directory(self._directory)
         except OSError as error:

@@ -25,6 +25,10 @@ class _File:
         self.durable = self._with(self.written)
         self.written.clear()
 
+    def not_synced(self) -> None:
+        """The kernel keeps showing what it could not write, and takes it for written: no later sync will write it."""
+        self.written.clear()
+
     def after_the_cut(self, rng: random.Random) -> bytes:
         """Any of the sectors written since the last sync may have made it."""
         share = rng.choice([0.0, 0.5, 1.0])
@@ -50,11 +54,14 @@ def _sectors(offset: int, data: bytes) -> list[tuple[int, bytes]]:
 class PowerCutDisk(Disk):
     """Fails all calls from the one on that `cut_after` counts down to; `leave` then shows what a start finds.
 
+    The one sync that `fail_sync_after` counts down to fails by itself, and the machine runs on.
+
     Names change in order, as in a journal: after the cut the directory is as it was at some moment since it was synced.
     """
 
     def __init__(self, directory: Path, rng: random.Random) -> None:
         self.cut_after: int | None = None
+        self.fail_sync_after: int | None = None
         self.off = False
         self._directory = directory
         self._rng = rng
@@ -87,7 +94,11 @@ class PowerCutDisk(Disk):
     def fdatasync(self, descriptor: int) -> None:
         with self._lock:
             self._may_go_off()
-            self._file(descriptor).synced()
+            file = self._file(descriptor)
+            if self._sync_fails():
+                file.not_synced()
+                raise OSError(errno.EIO, "Input/output error")
+            file.synced()
 
     def rename(self, source: Path, target: Path) -> None:
         with self._lock:
@@ -99,6 +110,13 @@ class PowerCutDisk(Disk):
         with self._lock:
             self._may_go_off()
             self._names = [self._listed()]
+
+    def stays_on(self) -> bool:
+        """Whether there is power; then nothing more fails. The spare segment's thread may have cut it meanwhile."""
+        with self._lock:
+            if not self.off:
+                self.cut_after = self.fail_sync_after = None
+            return not self.off
 
     def leave(self, target: Path) -> None:
         """Write down what is left after the cut."""
@@ -121,6 +139,12 @@ class PowerCutDisk(Disk):
         if self.off:
             raise OSError(errno.EIO, "power cut")
         self._names.append(self._listed())
+
+    def _sync_fails(self) -> bool:
+        if self.fail_sync_after is None:
+            return False
+        self.fail_sync_after -= 1
+        return self.fail_sync_after == -1
 
     def _file(self, descriptor: int) -> _File:
         inode = os.fstat(descriptor).st_ino

@@ -54,17 +54,30 @@ def found(stored: Stored) -> Model:
 class History:
     """One directory's life: operations, a cut, a start, and on."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, segment_bytes: int = 4096) -> None:
         self.rng = random.Random(seed)
         self.directory = directory
+        self.segment_bytes = segment_bytes
         self.generation = 0
         self.model = Model()
         self.open()
 
     def open(self) -> None:
+        self.disk = PowerCutDisk(self.directory / f"{self.generation}", self.rng)
+        self.start()
+
+    def start(self) -> Stored:
         place = self.directory / f"{self.generation}"
-        self.disk = PowerCutDisk(place, self.rng)
-        self.storage = Storage.open(place, cluster_id="raft", node_id="n1", segment_bytes=4096, disk=self.disk)
+        self.storage = Storage.open(
+            place, cluster_id="raft", node_id="n1", segment_bytes=self.segment_bytes, disk=self.disk
+        )
+        return self.storage.stored
+
+    def restart(self) -> Stored:
+        """The process ends and comes back, while the machine runs on; what it finds then."""
+        self.storage.close()
+        assert self.disk.stays_on()
+        return self.start()
 
     def cut(self) -> Stored:
         """The power goes; what a start finds then."""
@@ -80,8 +93,9 @@ class History:
         self.disk.close()
 
     def live(self) -> None:
-        """Some operations, in one of which or after which the power goes."""
+        """Some operations, in one of which a sync may fail, and in one of which or after which the power goes."""
         self.disk.cut_after = self.rng.randrange(40)
+        self.disk.fail_sync_after = self.rng.randrange(80)
         outcomes = [self.model]
         for _ in range(self.rng.randrange(1, OPERATIONS)):
             operation, after = self.rng.choice(
@@ -91,7 +105,12 @@ class History:
             try:
                 operation()
             except StorageError:
-                assert self.disk.off, "nothing but the cut may fail"
+                a_sync_failed = self.disk.fail_sync_after < 0
+                if self.disk.stays_on():
+                    assert a_sync_failed, "nothing but the cut and that sync may fail"
+                    self.model = found(self.restart())  # whatever that is, the node builds its promises on it
+                    assert self.model in outcomes
+                    outcomes = [self.model]
                 break
             self.model = after[-1]
             outcomes = [self.model]
@@ -162,6 +181,19 @@ def test_power_cuts_lose_nothing_that_was_synced(tmp_path):
                     assert len(list(reader.chunks())) == 1
         history.close()
     assert torn > HISTORIES / 20, "hardly a record was torn: the cuts do not reach the log"
+
+
+@pytest.mark.parametrize("size_bytes", [30, 70_000, 3 << 20])
+def test_what_a_start_finds_after_a_failed_sync_outlives_the_power(tmp_path, size_bytes):
+    """rule 25: the kernel shows the record that it could not write, and takes its pages for written"""
+    history = History(tmp_path, seed=1, segment_bytes=8 << 20)
+    history.put(entries=[entry(1)])
+    history.disk.fail_sync_after = 0
+    with pytest.raises(StorageError):
+        history.put(entries=[entry(2, data=bytes([7]) * size_bytes)])
+    assert found(history.restart()).last == 2
+    assert found(history.cut()).last == 2
+    history.close()
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "sync_directory"])

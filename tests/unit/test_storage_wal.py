@@ -308,12 +308,13 @@ def test_a_segment_gets_its_name_when_its_first_record_is_synced(tmp_path):
 
 
 def test_opening_syncs_what_it_read(tmp_path):
-    """A killed process may have left its last record in the page cache only, and the node now promises on it."""
+    """The last record may be in the page cache only, which may take it for written; the node now promises on it."""
     with opened(tmp_path) as storage:
         put(storage, entries=log(1, 2))
     disk = TracingDisk()
     with opened(tmp_path, disk=disk):
         assert [(call, name) for call, name, _ in disk.calls] == [
+            ("pwrite", "wal-0000000001.log"),
             ("fdatasync", "wal-0000000001.log"),
             ("sync_directory", tmp_path.name),
         ]
