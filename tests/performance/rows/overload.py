@@ -1,11 +1,11 @@
-"""Four times more than the leader takes.
+"""Four times as many clients as the leader has room for.
 
-Two processes of `client bench` write 256 bytes each with so many clients that four times more is under way than
-`requests_max` lets in (set to 1,500 here, so that two processes can overload it). They run at the lowest priority, for
-clients have machines of their own. Who is told "busy" comes again, ever more rarely. Beside them eight probes, each
-with a connection of its own, write one thing at a time: how long the leader takes to tell them "busy". Memory is the
-leader's, before and at its most. Then the same once more with a leader whose every sync takes 50 ms longer (a fault on
-demand).
+Two processes of `client bench` write 256 bytes each with four times as many clients as `requests_max` lets in (set to
+1,500 here, so that two processes can overload it). They run at the lowest priority, for clients have machines of their
+own. Who is told "busy" comes again, ever more rarely, so that the leader is offered less than four times what it takes.
+Beside them eight probes, each with a connection of its own, write one thing at a time: how long the leader takes to
+tell them "busy". Memory is the leader's, before and at its most. Then the same once more with a leader whose every sync
+takes 50 ms longer (a fault on demand).
 """
 
 import contextlib
@@ -80,6 +80,7 @@ def measure(plan: Plan) -> Measured:
             at_most=BUSY_MS,
             note=f"median {1000 * percentile(busy_s, 0.5):.1f} ms, {len(busy_s)} of {len(busy_s) + len(done_s)} probes",
         ),
+        Figure(what="requests offered ÷ taken in meanwhile", value=(writes + busy) / writes),
         Figure(what="memory that the leader takes for it", value=(resident_max - resident_before) / 1e6, unit="MB"),
         Figure(
             what="writes/s that the leader takes in meanwhile",

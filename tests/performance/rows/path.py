@@ -2,7 +2,8 @@
 
 The means of the leader's histogram `raft_stage_seconds` at one client and at 64, the CPU time and the system calls of
 leader and follower for each write (from /proc, and by `strace -c`, which slows the node down and is left out of the
-times), and how many writes share a sync. 256-byte values.
+times; the other follower is down while one is counted, so that it has to keep up), and how many writes share a sync.
+256-byte values.
 """
 
 import contextlib
@@ -71,18 +72,28 @@ def _system_calls(cluster: Cluster, folder: Path, clients: int, seconds: float) 
     """Calls for each write, by the node's role and the call's name; {} where there is no strace."""
     if shutil.which("strace") is None:
         return {}
-    leader, follower = cluster.leader(), cluster.followers()[0]
-    counted: dict[str, dict[str, float]] = {}
-    for role, name in (("leader", leader), ("follower", follower)):
-        report = folder / f"strace-{role}"
-        with _traced(cluster.pid(name), report):
-            before = cluster.metrics(leader)["raft_proposals_total"]
-            bench(cluster.config_file, op="write", clients=clients, size=256, seconds=seconds, warmup_s=0.1)
-            writes = cluster.metrics(leader)["raft_proposals_total"] - before
-        counted[role] = {call: round(int(count) / writes, 3) for count, call in _CALLS.findall(report.read_text())}
-        counted[role].pop("total", None)
-        report.unlink()
-    return counted
+    leader, (follower, other) = cluster.leader(), cluster.followers()
+    of_leader = _count(cluster, leader, folder, clients, seconds)
+    cluster.kill(other)
+    try:
+        of_follower = _count(cluster, follower, folder, clients, seconds)
+    finally:
+        cluster.start(other)
+        cluster.wait_until_level()
+    return {"leader": of_leader, "follower": of_follower}
+
+
+def _count(cluster: Cluster, name: str, folder: Path, clients: int, seconds: float) -> dict[str, float]:
+    """That node's calls for each write, by the call's name."""
+    leader, report = cluster.leader(), folder / f"strace-{name}"
+    with _traced(cluster.pid(name), report):
+        before = cluster.metrics(leader)["raft_proposals_total"]
+        bench(cluster.config_file, op="write", clients=clients, size=256, seconds=seconds, warmup_s=0.1)
+        writes = cluster.metrics(leader)["raft_proposals_total"] - before
+    calls = {call: round(int(count) / writes, 3) for count, call in _CALLS.findall(report.read_text())}
+    calls.pop("total", None)
+    report.unlink()
+    return calls
 
 
 @contextlib.contextmanager

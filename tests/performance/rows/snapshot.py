@@ -1,9 +1,9 @@
 """A snapshot while the loop goes on.
 
-The leader writes a snapshot of 200 MB of state; all the while two probes ask it, one after the other without a pause:
-one for its status, which the loop answers at once, and one for a write. The longest answer to the first is the
-longest stop of the loop as it can be seen from outside; the same time without a snapshot is the measure of what else
-holds it up.
+The leader writes a snapshot of 200 MB of state and cuts its log; all the while, and for a second more, two probes ask
+it, one after the other without a pause: one for its status, which the loop answers at once, and one for a write. The
+longest answer to the first is the longest stop of the loop as it can be seen from outside; the same time without a
+snapshot is the measure of what else holds it up.
 """
 
 import time
@@ -21,6 +21,7 @@ from tests.performance.plan import Plan
 
 STOP_MS = 50
 PATIENCE_S = 120.0
+AFTERWARDS_S = 1.0  # the log is cut after a snapshot, in the turn that answers
 
 
 def measure(plan: Plan) -> Measured:
@@ -105,6 +106,7 @@ def _probe(cluster: Cluster, address: str, begin: Callable[[Engine], Callable[[]
         ended = begin(engine)
         turn_until(engine, ended)
         seconds = time.perf_counter() - begun_s
+        _go_on(engine, write, status)
         raise_trouble([write])
         found = {"seconds": seconds}
         for name, latencies_s in (("status", status.latencies_s), ("write", write.latencies_s)):
@@ -113,6 +115,14 @@ def _probe(cluster: Cluster, address: str, begin: Callable[[Engine], Callable[[]
         return found
     finally:
         engine.close()
+
+
+def _go_on(engine: Engine, write: Writes, status: StatusProbe) -> None:
+    """Ask for a while longer, and until what is asked by then is answered: a stop shows only where it ends."""
+    ends_s = time.monotonic() + AFTERWARDS_S
+    turn_until(engine, lambda: time.monotonic() > ends_s)
+    asked = len(write.latencies_s), len(status.latencies_s)
+    turn_until(engine, lambda: len(write.latencies_s) > asked[0] and len(status.latencies_s) > asked[1])
 
 
 def _forever() -> Iterator[Operation]:
