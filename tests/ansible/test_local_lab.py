@@ -37,8 +37,11 @@ def lab(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_lab_runs_gathers_judges_and_leaves_nothing_running(play: Run, lab: dict[str, str], tmp_path: Path) -> None:
-    done = play("site.yml", timeout_s=200, lab_run_id="first", lab_nodes="3", **lab)  # on a command line it is a text
+    texts = {"lab_nodes": "3", "scenario_timeout_s": "150", "scenario_lines_shown": "1"}  # as on a command line
+    done = play("site.yml", timeout_s=200, lab_run_id="first", **texts, **lab)
     assert done.returncode == 0, done.output
+    assert "RESULT: passed" in done.output
+    assert "Step 12" not in done.output
     gathered = tmp_path / "artifacts" / "latest"
     assert gathered.readlink() == Path("first")
     assert {path.name for path in gathered.iterdir()} >= {

@@ -41,6 +41,8 @@ def test_an_unknown_platform_is_refused_before_anything_is_done(play: Run, playb
         ("lab_run_id", "latest"),
         ("lab_run_id", "../other"),
         ("lab_run_id", "a/b"),
+        ("lab_chart_values", "5"),
+        ("lab_chart_values", '{"replicas":'),  # what Ansible makes of a text with a blank in it
     ],
 )
 def test_sizes_and_names_that_cannot_be_are_refused_before_anything_is_done(
