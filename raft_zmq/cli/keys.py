@@ -52,6 +52,15 @@ def _roles(context: click.Context, parameter: click.Parameter, values: tuple[str
     return roles
 
 
+def _labels(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE, repeated, as a mapping; what may be in them the API server says."""
+    labels = dict(text.partition("=")[::2] for text in values)
+    for name, value in labels.items():
+        if not name or not value:
+            raise click.BadParameter(f"expected NAME=VALUE, found {name + '=' + value!r}.", context, parameter)
+    return labels
+
+
 @keys.command("generate")
 @click.option(
     "--dir", "folder", type=click.Path(path_type=Path, file_okay=False), help="Write the keys to this folder."
@@ -62,13 +71,21 @@ def _roles(context: click.Context, parameter: click.Parameter, values: tuple[str
     metavar="NAME",
     help="Inside a pod: make this Secret in the pod's namespace. One that is there already stays as it is.",
 )
+@click.option(
+    "--label", "labels", multiple=True, callback=_labels, metavar="NAME=VALUE", help="A label of that Secret."
+)
 @click.option("--nodes", required=True, metavar="ID,ID,…", help="The nodes that get a key, also those that come later.")
 @click.option(
     "--client", "clients", multiple=True, callback=_roles, metavar="NAME=ROLE", help="A client; may be repeated."
 )
 @click.option("--overwrite", is_flag=True, help="Replace keys that are in the folder; nodes and clients need the new.")
 def generate_command(
-    folder: Path | None, secret: str | None, nodes: str, clients: dict[str, Role], overwrite: bool
+    folder: Path | None,
+    secret: str | None,
+    labels: dict[str, str],
+    nodes: str,
+    clients: dict[str, Role],
+    overwrite: bool,
 ) -> None:
     """Make a complete set of keys: the service's, one for each node, one for each client.
 
@@ -84,7 +101,7 @@ def generate_command(
         files = generate(folder, node_ids, clients, overwrite=overwrite)
         click.echo(f"wrote {len(files)} files to {folder}; the .secret ones are for their owners alone")
     elif secret is not None:
-        made = kubernetes_secret.make(secret, lambda place: generate(place, node_ids, clients))
+        made = kubernetes_secret.make(secret, lambda place: generate(place, node_ids, clients), labels=labels)
         click.echo(f"made the Secret {secret}" if made else f"the Secret {secret} is there already and stays as it is")
 
 

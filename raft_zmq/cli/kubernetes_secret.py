@@ -11,7 +11,7 @@ import ssl
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,7 +22,12 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # a private folder is made in it
 _TIMEOUT_S = 20.0
 
 
-def make(name: str, write: Callable[[Path], list[Path]], service_account: Path = SERVICE_ACCOUNT) -> bool:
+def make(
+    name: str,
+    write: Callable[[Path], list[Path]],
+    service_account: Path = SERVICE_ACCOUNT,
+    labels: Mapping[str, str] | None = None,
+) -> bool:
     """Create the Secret from the files that `write` makes in a folder; False if there is one of that name already.
 
     Raises SettingsError outside a pod or without the right to do it, OutcomeUnknownError without an answer.
@@ -33,7 +38,7 @@ def make(name: str, write: Callable[[Path], list[Path]], service_account: Path =
     with tempfile.TemporaryDirectory(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as folder:
         files = write(Path(folder) / "keys")
         data = {file.name: base64.b64encode(file.read_bytes()).decode() for file in files}
-    return api.create(name, data)
+    return api.create(name, data, labels or {})
 
 
 class _Api:
@@ -58,9 +63,10 @@ class _Api:
     def exists(self, name: str) -> bool:
         return self._request("GET", f"{self._url}/{name}", None, HTTPStatus.NOT_FOUND)
 
-    def create(self, name: str, data: dict[str, str]) -> bool:
+    def create(self, name: str, data: Mapping[str, str], labels: Mapping[str, str]) -> bool:
         """False if another process made it in the meantime."""
-        secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name}, "data": data}
+        metadata = {"name": name, "labels": labels}
+        secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
         return self._request("POST", self._url, secret, HTTPStatus.CONFLICT)
 
     def _request(self, method: str, url: str, body: object, no: HTTPStatus) -> bool:

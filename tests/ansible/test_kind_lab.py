@@ -90,6 +90,39 @@ def test_a_namespace_with_another_owner_is_left_alone(play: Run) -> None:
         kubectl("delete", "namespace", "raft-test-foreign")
 
 
+@pytest.fixture
+def given_namespace() -> Iterator[str]:
+    """A namespace of somebody's with a Secret in it, which the lab may use."""
+    name = "raft-test-given"
+    kubectl("create", "namespace", name)
+    try:
+        kubectl("label", "namespace", name, "used-by=raft-zmq-lab")
+        kubectl("create", "secret", "generic", "theirs", f"--namespace={name}")
+        yield name
+    finally:
+        kubectl("delete", "namespace", name)
+
+
+def test_of_a_namespace_that_was_given_to_the_lab_only_the_release_is_removed(
+    play: Run, tmp_path: Path, given_namespace: str
+) -> None:
+    def objects() -> set[str]:
+        kinds = "secret,pvc,pod,job,role,rolebinding,serviceaccount,service,configmap,statefulset"
+        return set(kubectl("get", kinds, f"--namespace={given_namespace}", "--output=name").split())
+
+    before = objects()
+    assert "secret/theirs" in before
+    values = '{"image":{"pullSecrets":["theirs"]}}'
+    lab = {"lab_namespace": given_namespace, "lab_nodes": "1", "lab_build_dir": str(tmp_path)}
+    done = play("playbooks/deploy.yml", lab_platform="kind", lab_chart_values=values, **lab)
+    assert done.returncode == 0, done.output
+    assert objects() >= before | {"secret/raft-keys", "persistentvolumeclaim/data-raft-0", "pod/raft-0"}
+
+    elsewhere = {"lab_platform": "kubernetes", "lab_kube_context": CONTEXT, "lab_registry": "registry.invalid"}
+    assert play("playbooks/destroy.yml", **elsewhere, **lab).returncode == 0
+    assert objects() == before
+
+
 def test_logs_from_before_a_restart_are_gathered_too(play: Run, tmp_path: Path) -> None:
     restarts = "--output=jsonpath={.status.containerStatuses[0].restartCount}"
     before = int(kubectl("get", "pod", "raft-1", "--namespace=raft", restarts))

@@ -104,7 +104,7 @@ def test_the_hook_makes_keys_for_every_node_there_can_be(render):
     (container,) = render({"maxNodes": 3})["Job", "raft-keys"]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["raftctl"]
     assert container["args"] == [
-        *("keys", "generate", "--kubernetes-secret", "raft-keys"),
+        *("keys", "generate", "--kubernetes-secret", "raft-keys", "--label", "app.kubernetes.io/instance=raft"),
         *("--nodes", "raft-0,raft-1,raft-2", "--client", "lab=admin"),
     ]
 

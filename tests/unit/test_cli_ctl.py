@@ -116,6 +116,7 @@ def test_what_is_not_so_ends_with_1(run):
         ("keys", "generate", "--nodes", "a"),
         ("keys", "generate", "--nodes", ",", "--dir", "x"),
         ("keys", "generate", "--nodes", "a", "--dir", "x", "--client", "lab=king"),
+        ("keys", "generate", "--nodes", "a", "--kubernetes-secret", "x", "--label", "app"),
         ("local", "up"),
         ("local", "up", "--dir", "x", "--nodes", "3", "--names", "a,b"),
         ("local", "up", "--dir", "x", "--set", "novalue"),

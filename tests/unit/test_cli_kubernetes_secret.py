@@ -128,7 +128,8 @@ def never(folder: Path) -> list[Path]:
 
 
 def test_secret_is_made_from_the_files(api, account):
-    assert make("raft-keys", two_files, account)
+    assert make("raft-keys", two_files, account, {"app": "raft"})
+    assert api.secrets["raft-keys"]["metadata"] == {"name": "raft-keys", "labels": {"app": "raft"}}
     data = api.secrets["raft-keys"]["data"]
     assert {name: base64.b64decode(value).decode() for name, value in data.items()} == {
         "service.secret": "content of service.secret",
