@@ -86,8 +86,21 @@ def test_a_namespace_with_another_owner_is_left_alone(play: Run) -> None:
         assert done.returncode == 2
         assert "expected none or one that the lab made, found another one." in done.error()
         assert kubectl("get", "namespace", "raft-test-foreign", "--output=name").strip()
+        image = kubectl("get", "pod", "raft-0", "--namespace=raft", "--output=jsonpath={.spec.containers[0].image}")
+        kubectl("run", "client", "--namespace=raft-test-foreign", f"--image={image}", "--command", "sleep", "600")
+        done = play("playbooks/scenario.yml", lab_platform="kind", lab_namespace="raft-test-foreign")
+        assert done.returncode == 2
+        assert "expected none or one that the lab made, found another one." in done.error()
+        assert kubectl("get", "pod", "client", "--namespace=raft-test-foreign", "--output=name").strip()
     finally:
         kubectl("delete", "namespace", "raft-test-foreign")
+
+
+def test_a_scenario_without_a_release_is_refused(play: Run) -> None:
+    done = play("playbooks/scenario.yml", lab_platform="kind", lab_namespace="raft-test-nothing")
+    assert done.returncode == 2
+    assert "expected the release raft in namespace raft-test-nothing" in done.error()
+    assert "ansible-playbook playbooks/deploy.yml" in done.error()
 
 
 @pytest.fixture

@@ -52,6 +52,12 @@ def test_the_lab_runs_gathers_judges_and_leaves_nothing_running(play: Run, lab: 
     assert json.loads((gathered / "verdict.json").read_text())
     assert processes_in(tmp_path / "build") == []
 
+    story = (tmp_path / "build" / "local" / "client.log").read_bytes()
+    ended = play("playbooks/scenario.yml", **lab)
+    assert ended.returncode == 2
+    assert "expected running nodes in" in ended.error()
+    assert (tmp_path / "build" / "local" / "client.log").read_bytes() == story
+
     for playbook in ("site.yml", "playbooks/collect_logs.yml"):
         mixed = play(playbook, lab_run_id="first", **lab)
         assert mixed.returncode == 2
