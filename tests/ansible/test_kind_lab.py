@@ -103,6 +103,18 @@ def test_a_scenario_without_a_release_is_refused(play: Run) -> None:
     assert "ansible-playbook playbooks/deploy.yml" in done.error()
 
 
+def test_the_scenario_runs_again_where_a_plugin_of_helm_sees_no_difference(play: Run, tmp_path: Path) -> None:
+    plugin = tmp_path / "diff" / "plugin.yaml"
+    plugin.parent.mkdir()
+    plugin.write_text(yaml.safe_dump({"name": "diff", "version": "3.9.12", "command": "true"}))
+    of_client = ("get", "pod", "client", "--namespace=raft", "--ignore-not-found", "--output=jsonpath={.metadata.uid}")
+    before = kubectl(*of_client)
+    environment = {"HELM_PLUGINS": str(tmp_path)}
+    done = play("playbooks/scenario.yml", environment=environment, lab_platform="kind", scenario_timeout_s="90")
+    assert done.returncode == 0, done.output
+    assert kubectl(*of_client) not in ("", before)
+
+
 @pytest.fixture
 def given_namespace() -> Iterator[str]:
     """A namespace of somebody's with a Secret in it, which the lab may use."""
