@@ -1,7 +1,7 @@
 """The recorded operations of a run: one JSON object a line, checked as they are read."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from raft_zmq.core.errors import RaftLabError
 
 Name = Literal["put", "get", "delete", "cas", "append", "incr"]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class HistoryError(RaftLabError):
@@ -28,8 +29,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     value: str | int | None = None
     expected: str | UnsetType | None = UNSET
-    call: int
-    return_: int | None = msgspec.field(name="return")
+    call: Int64
+    return_: Int64 | None = msgspec.field(name="return")
     result: Literal["ok", "fail", "unknown"]
     output: str | int | bool | UnsetType | None = UNSET
 
@@ -88,7 +89,7 @@ def _decoded(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Operation]
     for place, text in lines:
         try:
             operation = _decoder.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise HistoryError(
                 f"{place}: expected an operation as one JSON object, found {text[:80]!r} ({error}). "
                 "Take the file from the workload as it was written."
@@ -115,9 +116,9 @@ def _wrong_argument(operation: Operation) -> str:
         return "expected the field `expected` (null for an absent key), found none"
     if operation.op == "incr":
         try:
-            int(operation.value if operation.value is not None else "")
-        except ValueError:
-            return f"expected a value that is an integer, found {operation.value!r}"
+            msgspec.convert(operation.value, Int64, strict=False)
+        except msgspec.ValidationError:
+            return f"expected a value that is an integer of 64 bits, found {str(operation.value)[:80]!r}"
     return ""
 
 

@@ -1,12 +1,12 @@
 """The client's own account of its run, as lines to read, whichever way it was logged."""
 
-import json
 import re
 from typing import Any
 
 import msgspec
 
 from client.verify.facts import ClientLog
+from client.verify.lines import json_object
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -57,8 +57,5 @@ def _kind(text: str) -> str:
 
 
 def _event(line: str) -> dict[str, Any] | None:
-    try:
-        fields = json.loads(line) if line.startswith("{") else None
-    except ValueError:
-        return None
-    return fields if isinstance(fields, dict) and "event" in fields else None
+    fields = json_object(line)
+    return fields if fields is not None and "event" in fields else None

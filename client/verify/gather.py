@@ -1,6 +1,5 @@
 """From a folder of gathered files to facts; nothing is judged here, and nothing is passed over in silence."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,12 +8,12 @@ import msgspec
 
 from client.linearizability import HistoryError, read_history
 from client.verify.facts import ClientLog, Histories, Life, NodeLog, Run
-from client.verify.lines import TextLine, read_lines
+from client.verify.lines import TextLine, json_object, read_lines
 from client.verify.node_events import NodeLine, NodeStarted, StorageRepaired, decode_line
 from raft_zmq.core.errors import SettingsError
 
 CLIENT_LOG = "client.log"
-_RESULT = re.compile(r"RESULT: (passed|failed)\b(?:, (\d+) of (\d+) steps? held)?")
+_RESULT = re.compile(r"RESULT: (passed|failed)\b(?:, (\d{1,9}) of (\d{1,9}) steps? held)?")
 
 
 def gather(folder: Path) -> Run:
@@ -87,7 +86,7 @@ def read_client_log(file: str, lines: Iterable[TextLine]) -> ClientLog:
     log = ClientLog(file)
     for _, text in lines:
         log.lines.append(text)
-        fields = _json_object(text)
+        fields = json_object(text)
         if fields is not None and fields.get("event") == "result":
             log.result = "passed" if fields.get("result") == "passed" else "failed"
             log.held, log.steps = _count(fields, "held"), _count(fields, "steps")
@@ -110,16 +109,6 @@ def read_histories(paths: Iterable[Path]) -> Histories:
     except HistoryError as error:
         histories.trouble = str(error)
     return histories
-
-
-def _json_object(text: str) -> dict[str, object] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _count(fields: dict[str, object], name: str) -> int:

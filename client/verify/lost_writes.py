@@ -13,6 +13,7 @@ from itertools import accumulate
 import msgspec
 
 from client.linearizability import Operation
+from client.linearizability.model import integer
 
 EVER = math.inf
 
@@ -114,8 +115,9 @@ class _Makers:
         for length in self.append_lengths:
             if length <= len(value):
                 makers += self.appends.get(value[len(value) - length :], [])
-        if value.removeprefix("-").isdigit():
-            makers += [*self.increments.get(int(value), []), *self.increments.get(None, [])]
+        number = integer(value.encode("utf-8", "surrogatepass"))
+        if number is not None:
+            makers += [*self.increments.get(number, []), *self.increments.get(None, [])]
         return makers
 
 

@@ -3,9 +3,9 @@
 A line with an event that is not here becomes `Other`: its place in time and its term are still looked at.
 """
 
-from typing import Any
-
 import msgspec
+
+from client.verify.lines import json_object
 
 
 class NodeLine(msgspec.Struct, tag_field="event", kw_only=True):
@@ -166,14 +166,12 @@ _decode_known = msgspec.json.Decoder(Known).decode
 
 def decode_line(text: str) -> NodeLine | None:
     """The line, or None where it is none of a node at all; raises msgspec.ValidationError where a field is wrong."""
-    try:
-        fields: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    fields = json_object(text)
+    if fields is None or "event" not in fields:
         return None
-    if not isinstance(fields, dict) or "event" not in fields:
-        return None
-    if fields["event"] in _KNOWN_NAMES:
+    event: object = fields["event"]
+    if not isinstance(event, str) or event in _KNOWN_NAMES:
         known: NodeLine = _decode_known(text)
         return known
-    other = {key: fields[key] for key in ("ts", "node", "term", "level") if key in fields}
-    return msgspec.convert({**other, "event": "other", "name": str(fields["event"])}, Other)
+    other: dict[str, object] = {key: fields[key] for key in ("ts", "node", "term", "level") if key in fields}
+    return msgspec.convert({**other, "event": "other", "name": event}, Other)

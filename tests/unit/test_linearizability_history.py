@@ -45,7 +45,7 @@ def test_operations_come_sorted_by_call() -> None:
         ({**GOOD, "op": "cas", "output": None}, "(bool), found None"),
         ({key: value for key, value in {**GOOD, "op": "cas"}.items() if key != "expected"}, "`expected`"),
         ({key: value for key, value in {**GOOD, "op": "get"}.items() if key != "output"}, "found none"),
-        ({**GOOD, "op": "incr", "value": "x"}, "an integer, found 'x'"),
+        ({**GOOD, "op": "incr", "value": "x"}, "an integer of 64 bits, found 'x'"),
         ({**GOOD, "op": "append", "output": True}, "(int), found True"),
     ],
 )

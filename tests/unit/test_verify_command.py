@@ -234,6 +234,45 @@ def test_bad_history_line_is_named(tmp_path: Path) -> None:
     assert "history.jsonl:301: expected an operation" in result.output
 
 
+DEEP = "[" * 100_000
+PUT = {"client": "z", "id": 1, "key": "own", "op": "put", "value": "1", "call": 1, "return": 2, "result": "ok"}
+READ = {**PUT, "id": 2, "op": "get", "call": 10**12, "return": 10**12 + 1}
+
+
+def after_a_put(**read: Any) -> str:
+    return f"{json.dumps(PUT)}\n{json.dumps({**READ, **read})}"
+
+
+EVENT = {"ts": "2026-05-04T12:00:09Z", "node": "raft-0", "term": 2}
+
+ODD = {
+    "an event with an object for a name": ("raft-0.log", json.dumps({**EVENT, "event": {"a": 1}}), "Expected `str`"),
+    "an event with a list for a name": ("raft-0.log", json.dumps({**EVENT, "event": []}), "Expected `str`"),
+    "a line of a log, nested": ("raft-0.log", DEEP, "lines are no events"),
+    "an event, nested": ("raft-0.log", '{"event":' + DEEP, "lines are no events"),
+    "a line of the client, nested": ("client.log", '{"a":' * 100_000, "VERDICT"),
+    "a result with more steps than can be": ("client.log", f"RESULT: passed, {'9' * 5000} of 1 steps held", "vacuous"),
+    "an operation, nested": ("history.jsonl", f'{{"a":{DEEP}', "history.jsonl:301: expected an operation"),
+    "a digit that is no number": ("history.jsonl", after_a_put(output="²"), "no value of any write"),
+    "a number without end": ("history.jsonl", after_a_put(output="9" * 5000), "no value of any write"),
+    "an increment by more than a number holds": (
+        "history.jsonl",
+        json.dumps({**PUT, "op": "incr", "value": "9" * 4000, "output": 1}),
+        "expected a value that is an integer of 64 bits, found '999",
+    ),
+    "a call at the end of time": ("history.jsonl", after_a_put(output="1", call=10**400), "`$.call`"),
+}
+
+
+@pytest.mark.parametrize(("file", "line", "told"), ODD.values(), ids=ODD.keys())
+def test_odd_line_is_judged_or_named(tmp_path: Path, file: str, line: str, told: str) -> None:
+    odd = Sample().write(tmp_path) / file
+    odd.write_text(f"{odd.read_text()}{line}\n")
+    result = run(tmp_path)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert told in result.output
+
+
 def test_new_data_directory_starts_with_a_new_term(tmp_path: Path) -> None:
     sample = Sample()
     life = next(place for place, line in enumerate(sample.logs["raft-0"]) if line["event"] == "storage_repaired")
