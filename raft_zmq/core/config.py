@@ -19,5 +19,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     inflight_messages_max: int = 64  # AppendEntries on the way to one follower
     inflight_bytes_max: int = 16 << 20
     uncommitted_bytes_max: int = 64 << 20  # proposals beyond this are refused as busy
+    snapshot_log_bytes: int = 64 << 20  # of log between two snapshots; how much is kept for who gets one goes by it
     trailing_entries: int = 5_000  # kept below a snapshot for followers that are nearly up to date …
     trailing_bytes: int = 8 << 20  # … and no more of their data than this

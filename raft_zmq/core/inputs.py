@@ -63,6 +63,7 @@ class SnapshotWritten(msgspec.Struct, frozen=True):
     index: int
     term: int
     total_bytes: int
+    log_bytes: int  # what the log takes up on the disk, before any of it goes
 
 
 class SnapshotInstalled(msgspec.Struct, frozen=True):

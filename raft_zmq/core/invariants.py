@@ -188,6 +188,14 @@ def snapshot_keeps_what_matches(log: LogView, reset_to: tuple[int, int]) -> str 
     return None
 
 
+def compaction_is_bounded(node_id: str, below: Sequence[Entry], trailing_entries: int, bytes_max: int) -> str | None:
+    """§7: of the log below a snapshot stays what always trails, or no more than may be kept for those it is sent to."""
+    size_bytes = sum(len(entry.data) for entry in below)
+    if len(below) > trailing_entries and size_bytes > bytes_max:
+        return f"{node_id} keeps {len(below)} entries, {size_bytes} bytes, below its snapshot; allowed are {bytes_max}"
+    return None
+
+
 def memory_equals_disk(node_id: str, in_memory: tuple[int, int | None], written: tuple[int, int | None]) -> str | None:
     """Figure 2, persistent state: what a server believes its log to be is what it has been told to write.
 

@@ -16,6 +16,10 @@ from raft_zmq.core.progress import Progress, ProgressState
 from raft_zmq.core.ready import Accepted, Refused
 from raft_zmq.core.state import Role, State
 
+# Times `snapshot_log_bytes`: so long may the log be when some of it is kept for who gets a snapshot. It is the time in
+# which the leader writes as much; more would be more of the leader's memory.
+KEPT_LOGS = 3
+
 Heartbeats = dict[tuple[int, bool], AppendEntries]  # made just now, by the entry they name and whether they are quiet
 
 
@@ -181,9 +185,13 @@ def _begin_snapshot(state: State, node_id: str, progress: Progress) -> None:
 
 
 def offer_newer_snapshot(state: State) -> None:
-    """Followers that have nothing yet of the snapshot on its way get the new one; the others go on with the old."""
+    """Followers that have nothing yet of the snapshot on its way get the new one, as do those that could not go on
+    after theirs, for what follows it is no longer kept; the others go on with the old.
+    """
     for node_id, progress in state.progress.items():
-        if progress.state is ProgressState.SNAPSHOT and progress.snapshot_offset == 0:
+        if progress.state is ProgressState.SNAPSHOT and (
+            progress.snapshot_offset == 0 or state.log.term_at(progress.snapshot_index) is None
+        ):
             _begin_snapshot(state, node_id, progress)
 
 
@@ -248,10 +256,17 @@ def handle_append_reply(state: State, sender: str, incarnation: str, reply: Appe
             progress.become_replicate()
         else:
             progress.waiting = False
-    elif progress.state is ProgressState.SNAPSHOT and progress.match_index >= progress.snapshot_index:
+    elif progress.state is ProgressState.SNAPSHOT and _entries_will_do(state, progress):
         progress.become_replicate()
+    if progress.catching_up and configuration.caught_up(state, sender):
+        progress.catching_up = False
     if moved:
         followers_log_grew(state, sender)
+
+
+def _entries_will_do(state: State, progress: Progress) -> bool:
+    """Whether the log goes on where the follower's ends: always so after the snapshot that is on its way to it."""
+    return state.log.term_at(progress.match_index) is not None
 
 
 def followers_log_grew(state: State, sender: str) -> None:
@@ -287,8 +302,8 @@ def handle_snapshot_reply(state: State, sender: str, incarnation: str, reply: Sn
     reads.confirm(state, progress, reply.read_token)
     if reply.installed:
         moved = progress.matched(reply.last_index)
-        if progress.state is ProgressState.SNAPSHOT and progress.match_index >= progress.snapshot_index:
-            state.report(SnapshotSent(term=state.current_term, to=sender, index=progress.snapshot_index))
+        if progress.state is ProgressState.SNAPSHOT and _entries_will_do(state, progress):
+            state.report(SnapshotSent(term=state.current_term, to=sender, index=reply.last_index))
             progress.become_replicate()
         if moved:
             followers_log_grew(state, sender)
@@ -299,6 +314,9 @@ def handle_snapshot_reply(state: State, sender: str, incarnation: str, reply: Sn
         return
     if progress.waiting and reply.next_offset == progress.snapshot_offset:
         return  # a repeated answer: that chunk is on its way, and sent twice it would be answered twice, for ever
+    if reply.next_offset == 0 and progress.snapshot_index < state.log.snapshot_index:
+        _begin_snapshot(state, sender, progress)  # the old one may be what could not be installed
+        return
     progress.snapshot_offset = reply.next_offset
     progress.waiting = False
 
@@ -336,14 +354,15 @@ def lost_connection(state: State, node_id: str) -> None:
         progress.waiting = False
 
 
-def snapshot_receivers_need_from(state: State) -> int:
-    """The first entry a live follower will want after the snapshot it is receiving; beyond the log if there is none."""
-    active_ids = active(state)
-    return min(
-        (
-            progress.snapshot_index + 1
-            for node_id, progress in state.progress.items()
-            if progress.state is ProgressState.SNAPSHOT and node_id in active_ids
-        ),
-        default=state.log.last_index + 1,
-    )
+def snapshot_receivers_need_from(state: State, log_bytes: int) -> int:
+    """The first entry that who is sent a snapshot, or catches up after one, will want; beyond the log if there is none.
+
+    Silent ones count, for restoring a state takes a while. One that is gone for good has the log grow up to the limit,
+    once: then what it wants goes, and neither that nor a snapshot of which nothing has arrived keeps anything. A
+    leader without room takes no commands until some of the log goes, so it waits for nobody.
+    """
+    nobody = state.log.last_index + 1
+    if log_bytes > KEPT_LOGS * state.config.snapshot_log_bytes or state.disk >= DiskState.FILLING:
+        return nobody
+    wanted = (progress.wants_from() for progress in state.progress.values())
+    return min((index for index in wanted if index >= state.log.first_index), default=nobody)

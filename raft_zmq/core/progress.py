@@ -33,6 +33,7 @@ class Progress:
         self.snapshot_term = 0
         self.snapshot_membership = b""  # encoded, as of snapshot_index
         self.snapshot_offset = 0
+        self.catching_up = False  # from when it needed a snapshot until it has been as far as the others
         self._in_flight: deque[tuple[int, int]] = deque()  # (last index, bytes) of each append under way
         self._in_flight_bytes = 0
 
@@ -84,6 +85,13 @@ class Progress:
         self.state = ProgressState.SNAPSHOT
         self.snapshot_index, self.snapshot_term, self.snapshot_offset = index, term, 0
         self.snapshot_membership = membership
+        self.catching_up = True
+
+    def wants_from(self) -> int:
+        """The first entry it will want after its snapshot, which needs keeping; 0 while nothing of that has arrived."""
+        if self.state is ProgressState.SNAPSHOT:
+            return self.snapshot_index + 1 if self.snapshot_offset else 0
+        return self.match_index + 1 if self.catching_up else 0
 
     def reborn(self, incarnation: str, next_index: int) -> None:
         """The server answers from another data directory: all that it held is gone (rule 15)."""

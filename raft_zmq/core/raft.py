@@ -56,8 +56,8 @@ class Raft:
                 configuration.request(state, item)
             case inputs.TransferLeadership():
                 handover.request(state, item)
-            case inputs.SnapshotWritten(index, term, total_bytes):
-                self._snapshot_written(index, term, total_bytes)
+            case inputs.SnapshotWritten():
+                self._snapshot_written(item)
             case inputs.SnapshotInstalled(last_index):
                 following.snapshot_installed(state, last_index)
             case inputs.SnapshotFailed():
@@ -235,20 +235,20 @@ class Raft:
             case TimeoutNow() if state.role is not Role.LEADER and state.may_vote():
                 elections.become_candidate(state, transfer=True)
 
-    def _snapshot_written(self, index: int, term: int, total_bytes: int) -> None:
-        """Keep some entries below the snapshot for followers that are nearly up to date (§7)."""
+    def _snapshot_written(self, written: inputs.SnapshotWritten) -> None:
+        """Keep some entries below the snapshot for followers that are nearly up to date, or are sent one (§7)."""
         state = self.state
-        if index <= state.log.snapshot_index:
+        if written.index <= state.log.snapshot_index:
             return
-        keep_from = state.log.trailing_from(index, state.config.trailing_entries, state.config.trailing_bytes)
-        awaited = leading.snapshot_receivers_need_from(state)
-        state.snapshot_bytes = total_bytes
-        gone = state.log.snapshot_written(index, term, min(keep_from, awaited))
+        keep_from = state.log.trailing_from(written.index, state.config.trailing_entries, state.config.trailing_bytes)
+        awaited = leading.snapshot_receivers_need_from(state, written.log_bytes)
+        state.snapshot_bytes = written.total_bytes
+        gone = state.log.snapshot_written(written.index, written.term, min(keep_from, awaited))
         if gone:
             state.outbox.compacted.append(gone)
         if state.role is Role.LEADER:
             leading.offer_newer_snapshot(state)
-        configuration.forget_before(state, index)
+        configuration.forget_before(state, written.index)
 
     def _votes_or_term_changed(self) -> bool:
         state = self.state

@@ -409,7 +409,7 @@ class Node:
 
     def _snapshot_written(self, taken: events.SnapshotTaken) -> None:
         """The snapshot is on disk: only now may the log before it go (rule 28)."""
-        self._step(inputs.SnapshotWritten(taken.index, taken.entry_term, taken.total_bytes))
+        self._step(inputs.SnapshotWritten(taken.index, taken.entry_term, taken.total_bytes, self._storage.wal_bytes))
         self._compact()
         self._metrics.counters.snapshots += 1
         self._log.emit(taken, self._state.current_term)

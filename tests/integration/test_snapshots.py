@@ -106,6 +106,38 @@ def test_a_follower_killed_while_a_snapshot_arrives_gets_it_all_the_same(start_c
     cluster.judge()
 
 
+@pytest.mark.slow
+def test_a_follower_that_halts_while_a_snapshot_arrives_keeps_no_more_than_the_limit(start_cluster):
+    """SnapshotInstallCrash, but silent: docs/storage.md says what of its log the leader keeps meanwhile."""
+    cluster = start_cluster(3, **COMPACT, fault_injection=True)
+    away = cluster.followers()[0]
+    cluster.kill(away)
+    with cluster.client(timeout_s=20) as client:
+        for number in range(300):
+            client.put(b"large%d" % number, b"%d" % number * 1000)
+        for name in cluster.names:
+            if name != away:
+                client.fault(cluster.address(name), "delay", [away], seconds=0.02)
+        cluster.start(away)
+        wait_until(lambda: any(cluster.events(n, "snapshot_send_started") for n in cluster.names), "the first chunk")
+        wait_until(lambda: any((cluster.directory / away).rglob("*.tmp")), f"a part of it on {away}")
+        cluster.pause(away)
+        leader = cluster.wait_for_leader_among([name for name in cluster.names if name != away])
+        kept_entries, longest_bytes = [], 0
+        for _ in range(12):
+            write_much(client, 100)
+            said = cluster.status(leader)
+            kept_entries.append(said["snapshot_index"] + 1 - said["first_log_index"])
+            longest_bytes = max(longest_bytes, said["wal_bytes"])
+        cluster.resume(away)
+        cluster.heal()
+    assert max(kept_entries) > COMPACT["trailing_entries"], "it was waited for"
+    assert kept_entries[-1] <= COMPACT["trailing_entries"], "it was given up"
+    assert longest_bytes <= 5 * COMPACT["snapshot_log_bytes"] + 3 * COMPACT["segment_bytes"]
+    cluster.wait_until_equal()
+    cluster.judge()
+
+
 def test_a_new_node_gets_a_snapshot_and_is_promoted(start_cluster):
     """SnapshotInit, with a server that never had a log: all that it knows comes from the snapshot and what follows."""
     cluster = start_cluster(1, **COMPACT)

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 
-from raft_zmq.core import invariants
+from raft_zmq.core import invariants, leading
 from raft_zmq.core.errors import InvariantError
 from raft_zmq.core.events import BecameLeader
-from raft_zmq.core.inputs import Input, Received
+from raft_zmq.core.inputs import Input, Received, SnapshotWritten
 from raft_zmq.core.invariants import LEADER, LogView, Seen, View
 from raft_zmq.core.membership import Membership, decode
 from raft_zmq.core.messages import Entry, EntryKind, HardState, PeerMessage, VoteRequest
@@ -76,6 +76,15 @@ class Checker:
             hold(
                 invariants.pre_vote_changes_nothing(state.config.node_id, before, (state.current_term, state.voted_for))
             )
+
+        if isinstance(input_, SnapshotWritten):
+            self._check_compaction(raft, input_.index)
+
+    def _check_compaction(self, raft: Raft, index: int) -> None:
+        log, config = raft.state.log, raft.state.config
+        below = log.entries(log.first_index, index)
+        bytes_max = leading.KEPT_LOGS * config.snapshot_log_bytes
+        hold(invariants.compaction_is_bounded(config.node_id, below, config.trailing_entries, bytes_max))
 
     def read_asked(self, node_id: str, ticket: int) -> None:
         """A client asked for a read: it must see everything that is committed by now."""

@@ -67,6 +67,11 @@ class Log:
         """The newest entry, or the place before the first one while there is none."""
         return self.first_index + len(self.entries) - 1
 
+    @property
+    def size_bytes(self) -> int:
+        """What the entries hold."""
+        return sum(len(entry.data) for entry in self.entries)
+
     def term_at(self, index: int) -> int | None:
         """The term of that entry; None when it is not here."""
         position = index - self.first_index

@@ -35,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     inflight_messages_max: int = 64
     inflight_bytes_max: int = 16 << 20
     uncommitted_bytes_max: int = 64 << 20
+    snapshot_log_bytes: int = 300  # so small that some followers take longer for a snapshot than is waited for
     trailing_entries: int = 5_000
 
     def config(self, node_id: str, incarnation: str) -> Config:

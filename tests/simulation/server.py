@@ -311,13 +311,19 @@ class Server:
         self._open_snapshot()
         self.world.counts["snapshot_written"] += 1
         self.world.note(self.node_id, "wrote snapshot", f"{index}/t{term}")
-        self.deliver(SnapshotWritten(index, term, len(self.disk.snapshot.data)))
+        self.deliver(SnapshotWritten(index, term, len(self.disk.snapshot.data), self.disk.log.size_bytes))
 
     def _open_snapshot(self) -> None:
         """Have the newest snapshot ready for sending; older ones stay open only in some worlds."""
         if not self.world.options.keep_snapshots_open:
             self._snapshots.clear()
         self._snapshots[self.disk.snapshot.index] = self.disk.snapshot
+
+    def damage_open_snapshot(self) -> None:
+        """Flip the last bit of the newest snapshot: who gets it finds that out at the end."""
+        newest = self._snapshots[self.disk.snapshot.index]
+        data = bytes([*newest.data[:-1], newest.data[-1] ^ 1])
+        self._snapshots[newest.index] = msgspec.structs.replace(newest, data=data)
 
     def _send_chunks(self, ready: Ready) -> None:
         for to, message in ready.snapshot_sends:

@@ -255,6 +255,19 @@ def test_a_newer_snapshot_takes_the_place_of_one_that_was_cut_off():
     assert cluster.world.counts["snapshot_installed"] >= 1
 
 
+def test_a_newer_snapshot_takes_the_place_of_one_that_is_damaged_where_it_is_sent_from():
+    """snapshot during a partition: nobody could install it, however often it came; the next one takes its place"""
+    cluster, leader, follower = behind()
+    sender = cluster.world.servers[leader]
+    damaged_index = sender.raft.state.progress[follower].snapshot_index
+    sender.damage_open_snapshot()
+    cluster.some(12, servers=2)
+    cluster.connect(follower)
+    cluster.one(3)
+    assert cluster.world.counts["snapshot_installed"] == 1
+    assert cluster.world.servers[follower].disk.snapshot.index > damaged_index
+
+
 def test_another_leader_sends_its_own_snapshot():
     """snapshot during a partition: the leader dies halfway; the next one's file need not have the same bytes"""
     cluster, leader, follower = behind()

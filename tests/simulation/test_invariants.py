@@ -136,6 +136,13 @@ def test_snapshot_keeps_what_matches():
     assert "dropped the matching" in invariants.snapshot_keeps_what_matches(log, (2, 1))
 
 
+def test_compaction_is_bounded():
+    below = [Entry(index, 1, EntryKind.COMMAND, b"x" * 10) for index in range(1, 5)]
+    assert invariants.compaction_is_bounded("n1", below, trailing_entries=4, bytes_max=0) is None
+    assert invariants.compaction_is_bounded("n1", below, trailing_entries=0, bytes_max=40) is None
+    assert "keeps 4 entries, 40 bytes" in invariants.compaction_is_bounded("n1", below, 3, 39)
+
+
 def test_memory_equals_disk():
     assert invariants.memory_equals_disk("n1", (3, 2), (3, 2)) is None
     assert "wrote it to end at" in invariants.memory_equals_disk("n1", (3, 2), (2, 2))

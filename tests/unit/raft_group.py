@@ -45,7 +45,7 @@ class Machine(Server):
         self.snapshot_file = msgspec.msgpack.encode(self.applied)
         newest = self.applied[-1]
         self.snapshot_files[newest.index] = self.snapshot_file
-        self.step(inputs.SnapshotWritten(newest.index, newest.term, len(self.snapshot_file)))
+        self.step(inputs.SnapshotWritten(newest.index, newest.term, len(self.snapshot_file), 0))
 
     def fill(self, chunk: InstallSnapshot) -> InstallSnapshot:
         """The chunk with its bytes, as the shell sends it."""

@@ -5,7 +5,7 @@ import pytest
 from raft_zmq.core import inputs
 from raft_zmq.core import membership as memberships
 from raft_zmq.core.membership import Membership
-from raft_zmq.core.messages import AppendEntries, AppendReply, InstallSnapshot, SnapshotReply
+from raft_zmq.core.messages import AppendEntries, AppendReply, DiskState, InstallSnapshot, SnapshotReply
 from raft_zmq.core.progress import ProgressState
 from raft_zmq.core.state import Role
 from tests.unit.raft_group import Group
@@ -145,7 +145,7 @@ def leader(*, entries: int = 10, snapshot_index: int = 8, **options: object) -> 
     server = Server(**{"term": 1, "entries": log(*[1] * entries), "trailing_entries": 0, **options})
     server.become_leader()
     server.acknowledge("n2")
-    server.step(inputs.SnapshotWritten(snapshot_index, 1, 1_000))
+    server.step(inputs.SnapshotWritten(snapshot_index, 1, 1_000, 0))
     server.take_sent()
     return server
 
@@ -233,7 +233,7 @@ def test_entries_a_receiver_will_want_are_kept():
     server = leader(entries=20)
     behind(server)
     server.receive("n3", wants(300, last=(8, 1), term=2))
-    server.step(inputs.SnapshotWritten(20, 1, 2_000))
+    server.step(inputs.SnapshotWritten(20, 1, 2_000, 0))
     assert server.raft.state.log.first_index == 9
     server.take_sent()
     server.receive("n3", wants(600, last=(8, 1), term=2))
@@ -243,7 +243,7 @@ def test_entries_a_receiver_will_want_are_kept():
 def test_what_leaves_the_log_is_handed_out():
     """§7; freeing many entries takes long, so the caller does it"""
     server = Server(term=2, entries=log(1, 1, 2), commit_index=3, trailing_entries=0)
-    server.raft.step(server.now_s, inputs.SnapshotWritten(2, 1, 100))
+    server.raft.step(server.now_s, inputs.SnapshotWritten(2, 1, 100, 0))
     ready = server.raft.ready()
     assert [[entry.index for entry in entries] for entries in ready.compacted] == [[1, 2]]
     server.raft.advance()
@@ -255,7 +255,7 @@ def test_a_snapshot_of_which_nothing_has_arrived_gives_way_to_a_newer_one():
     server = leader(entries=20)
     behind(server)
     server.take_sent()
-    server.step(inputs.SnapshotWritten(20, 1, 2_000))
+    server.step(inputs.SnapshotWritten(20, 1, 2_000, 0))
     server.wait(HEARTBEAT_INTERVAL_S)
     assert [message.last_index for message in server.sent_to("n3", InstallSnapshot)] == [20]
 
@@ -265,12 +265,122 @@ def test_a_snapshot_that_is_gone_gives_way_to_the_newer_one():
     server = leader(entries=20)
     behind(server)
     server.receive("n3", wants(300, last=(8, 1), term=2))
-    server.wait(2 * ELECTION_TIMEOUT_S[1])  # silent, so that nothing is kept for it
-    server.step(inputs.SnapshotWritten(20, 1, 2_000))
+    server.step(inputs.SnapshotWritten(20, 1, 2_000, 0))
     server.take_sent()
     server.step(inputs.SnapshotGone("n3"))
     (message,) = server.sent_to("n3", InstallSnapshot)
     assert (message.last_index, message.offset) == (20, 0)
+
+
+def receiving(**options: object) -> Server:
+    """A leader that has sent n3 a part of the snapshot up to entry 8, and has 3,000 bytes to keep for it."""
+    server = leader(entries=20, snapshot_log_bytes=1_000, **options)
+    behind(server)
+    server.receive("n3", wants(300, last=(8, 1), term=2))
+    server.take_sent()
+    return server
+
+
+def write_and_compact(server: Server, log_bytes: int) -> int:
+    """n2 acknowledges one more entry, and a snapshot covers it; returns its index."""
+    server.propose(b"x")
+    server.acknowledge("n2")
+    index = server.commit_index
+    server.step(inputs.SnapshotWritten(index, 2, 2_000, log_bytes))
+    return index
+
+
+def test_a_snapshot_that_cannot_be_installed_gives_way_to_a_newer_one():
+    """§7: what spoilt it, be it a damaged file or a want of room, would spoil it again"""
+    server = receiving()
+    for _ in range(20):
+        index = write_and_compact(server, log_bytes=100)
+        server.take_sent()
+        sent_index = server.raft.state.progress["n3"].snapshot_index
+        server.receive("n3", wants(0, last=(sent_index, server.raft.state.progress["n3"].snapshot_term), term=2))
+        assert [(sent.last_index, sent.offset) for sent in server.sent_to("n3", InstallSnapshot)] == [(index, 0)]
+        server.receive("n3", wants(300, last=(index, 2), term=2))
+        assert server.raft.state.log.last_index - server.raft.state.log.first_index < 20
+
+
+def test_the_newest_snapshot_is_sent_again_when_it_could_not_be_installed():
+    """§7: while there is no newer one"""
+    server = receiving()
+    server.receive("n3", wants(0, last=(8, 1), term=2))
+    assert [(sent.last_index, sent.offset) for sent in server.sent_to("n3", InstallSnapshot)] == [(8, 0)]
+
+
+def test_what_is_kept_for_a_receiver_is_bounded():
+    """§7: beyond that its snapshot leads nowhere, and the newest is begun; one it has nothing of yet keeps nothing"""
+    server = receiving()
+    write_and_compact(server, log_bytes=3_000)
+    assert server.raft.state.log.first_index == 9
+    assert server.sent_to("n3", InstallSnapshot) == []
+    index = write_and_compact(server, log_bytes=3_001)
+    assert server.raft.state.log.first_index == index + 1
+    assert [(sent.last_index, sent.offset) for sent in server.sent_to("n3", InstallSnapshot)] == [(index, 0)]
+    index = write_and_compact(server, log_bytes=100)
+    assert server.raft.state.log.first_index == index + 1, "n3 may be gone for good"
+
+
+def test_a_leader_without_room_keeps_nothing_for_a_receiver():
+    """§7: it takes no commands as long as its disk is full"""
+    server = receiving()
+    server.propose(b"x")
+    server.acknowledge("n2")
+    server.step(inputs.DiskChanged(DiskState.FILLING))
+    server.step(inputs.SnapshotWritten(server.commit_index, 2, 2_000, 100))
+    assert server.raft.state.log.first_index == server.commit_index + 1
+
+
+def test_a_receiver_that_is_silent_while_it_installs_goes_on_with_entries():
+    """§7: to check a snapshot and restore the state takes a while, and a snapshot of the leader's own may end in it"""
+    server = receiving()
+    server.wait(2 * ELECTION_TIMEOUT_S[1])
+    index = write_and_compact(server, log_bytes=100)
+    server.take_sent()
+    server.receive("n3", wants(0, last=(8, 1), term=2, installed=True))
+    assert server.sent_to("n3", InstallSnapshot) == []
+    (message,) = server.sent_to("n3", AppendEntries)
+    assert (message.prev_log_index, message.entries[-1].index) == (8, index)
+
+
+def test_a_follower_that_catches_up_after_a_snapshot_is_not_overtaken():
+    """§7: what it lacks is kept until it has been as far as the others"""
+    server = receiving()
+    server.wait(3 * HEARTBEAT_INTERVAL_S)
+    server.receive("n3", wants(0, last=(8, 1), term=2, installed=True))
+    server.acknowledge("n3", 10)
+    write_and_compact(server, log_bytes=100)
+    assert server.raft.state.log.first_index == 11
+    server.step(inputs.ReportUnreachable("n3"))
+    write_and_compact(server, log_bytes=100)
+    assert server.raft.state.log.first_index == 11
+    server.acknowledge("n3")
+    index = write_and_compact(server, log_bytes=100)
+    assert server.raft.state.log.first_index == index + 1
+
+
+def test_a_follower_that_does_not_catch_up_after_a_snapshot_is_given_up():
+    """§7: and keeps nothing from then on, whatever it does"""
+    server = receiving()
+    server.receive("n3", wants(0, last=(8, 1), term=2, installed=True))
+    server.wait(3 * HEARTBEAT_INTERVAL_S)
+    write_and_compact(server, log_bytes=3_001)
+    index = write_and_compact(server, log_bytes=100)
+    assert server.raft.state.log.first_index == index + 1
+
+
+def test_a_snapshot_that_was_installed_after_all_is_enough_where_the_log_goes_on_behind_it():
+    """§7: a newer one had been begun, for nothing had been heard of this one"""
+    server = leader(trailing_entries=4)
+    behind(server)
+    write_and_compact(server, log_bytes=100)
+    assert server.raft.state.log.first_index == 9
+    server.take_sent()
+    server.receive("n3", wants(0, last=(8, 1), term=2, installed=True))
+    assert server.raft.state.progress["n3"].state is ProgressState.REPLICATE
+    assert [message.prev_log_index for message in server.sent_to("n3", AppendEntries)] == [8]
 
 
 def test_an_answer_about_another_snapshot_moves_nothing():
