@@ -6,6 +6,7 @@ out what it should have shown is worse than one that fails.
 
 import functools
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -40,6 +41,16 @@ def may_mount() -> bool:
 
 
 @functools.cache
+def has_ipv6() -> bool:
+    """Whether this machine can be reached at ::1."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
 def lab_is_up() -> bool:
     return answers("kubectl", f"--context={LAB_CONTEXT}", "get", "namespace", LAB_NAMESPACE)
 
@@ -47,6 +58,8 @@ def lab_is_up() -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mount") is not None and not may_mount():
         pytest.skip("needs the right to mount a file system: run it as root")
+    if item.get_closest_marker("ipv6") is not None and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
     if item.get_closest_marker("kind") is None:
         return
     if not engine_answers():
@@ -58,9 +71,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    excused = (item.get_closest_marker("kind") is not None and not engine_answers()) or (
-        item.get_closest_marker("mount") is not None and not may_mount()
-    )
+    lacking = {"kind": engine_answers, "mount": may_mount, "ipv6": has_ipv6}
+    excused = any(item.get_closest_marker(mark) is not None and not there() for mark, there in lacking.items())
     if report.skipped and not hasattr(report, "wasxfail") and not excused:
         refuse_in_ci(report)
     return report

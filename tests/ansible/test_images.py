@@ -15,7 +15,7 @@ Run = Callable[..., Play]
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     sources = tmp_path / "sources"
-    for name in ("raft_zmq/core/log.py", "client/cli.py", "Dockerfile"):
+    for name in ("raft_zmq/core/log.py", "client/cli.py", "Dockerfile", "setup.py"):
         (sources / name).parent.mkdir(parents=True, exist_ok=True)
         (sources / name).write_text(f"# {name}\n")
     (sources / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
@@ -49,9 +49,10 @@ def test_a_changed_a_new_and_a_renamed_file_each_give_another_tag(tags: Callable
         "touch raft_zmq/new.py",
         "mv raft_zmq/new.py raft_zmq/newer.py",
         "echo >> Dockerfile",
+        "echo >> setup.py",
     )
-    assert len(found) == 5
-    assert len(set(found)) == 5
+    assert len(found) == 6
+    assert len(set(found)) == 6
 
 
 def test_what_no_image_is_made_from_changes_no_tag(tags: Callable[..., list[str]]) -> None:

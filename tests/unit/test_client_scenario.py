@@ -23,7 +23,6 @@ from raft_zmq.core.errors import SettingsError
 from raft_zmq.wire.client_messages import Done, LogEntry, LogRange, Read, Refused, Request, Status, Write
 from raft_zmq.wire.commands import Outcome as Answered
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
-from tests.unit.transport_world import has_ipv6
 
 EMPTY = msgspec.msgpack.encode(Answered())
 
@@ -195,7 +194,7 @@ def test_progress_and_metrics_are_served():
             Listener(listener.port, lambda: progress, metrics.registry)
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.ipv6
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_progress_is_served_over_ipv6_as_well(host):
     with (

@@ -14,7 +14,6 @@ from raft_zmq.observability import http as observed_http
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.wire.client_messages import NodeStatus
 from tests.unit.node_status import STATUS
-from tests.unit.transport_world import has_ipv6
 
 
 def turning_too_slowly():
@@ -106,7 +105,7 @@ def test_all_interfaces(host):
     server.close()
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.ipv6
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_all_interfaces_are_those_of_ipv6_as_well(host):
     """as at the other ports; in a cluster without IPv4 a probe would find nobody"""

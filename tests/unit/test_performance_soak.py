@@ -2,6 +2,7 @@
 
 import pytest
 
+from client.verify.rules import RULES
 from client.verify.verdict import Check, Verdict
 from raft_zmq.core.errors import RaftLabError
 from tests.performance.rows.soak import LOST, verdict_figures
@@ -19,6 +20,10 @@ def test_lost_writes_are_counted():
     lost, failed = verdict_figures(verdict(**{LOST: "fail", "Terms never go back": "pass"}), 39)
     assert (lost.value, lost.reached) == (2, False)
     assert (failed.value, failed.reached, failed.note) == (1, False, LOST)
+
+
+def test_the_check_that_it_looks_for_is_one_of_the_verifiers():
+    assert LOST in [rule.name for rule in RULES]
 
 
 def test_without_writes_to_look_for_nothing_is_claimed():

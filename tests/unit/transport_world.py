@@ -31,15 +31,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def has_ipv6() -> bool:
-    """Whether this machine can be reached at ::1."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
 def reply(number: int) -> PeerMessage:
     """A small message that can be told from others by its number."""
     return AppendReply(term=1, ok=True, match_index=number, prev_log_index=0, hint_index=0, hint_term=0, read_token=0)
