@@ -17,6 +17,7 @@ from tests.performance.rows import (
     snapshot,
     soak,
     state,
+    without_raft,
 )
 
 ROWS: dict[str, ModuleType] = {
@@ -26,6 +27,7 @@ ROWS: dict[str, ModuleType] = {
     "elections": elections,
     "idle": idle,
     "large": large,
+    "without_raft": without_raft,
     "curve": curve,
     "nodes": nodes,
     "history": history,
