@@ -15,8 +15,7 @@ from msgspec import Meta
 
 from raft_zmq.core.config import Config
 from raft_zmq.core.errors import SettingsError
-from raft_zmq.core.membership import Member, Membership, is_host, is_port
-from raft_zmq.core.stored import Stored
+from raft_zmq.core.membership import Member, is_host, is_port
 
 ENVIRONMENT_PREFIX = "RAFT_"
 NOT_SETTINGS = {"config", "seed"}  # RAFT_CONFIG names the settings file, RAFT_SEED belongs to the simulator
@@ -133,14 +132,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def first_members(self) -> tuple[Member, ...]:
         """The members of the cluster's first configuration, sorted; () with `join`."""
         return () if self.join else parse_members(self.members)
-
-
-def with_first_members(stored: Stored, settings: Settings) -> Stored:
-    """A disk that has never seen a cluster starts with the members that the settings name."""
-    blank = not stored.base_membership.voters and not stored.snapshot_index and not stored.entries
-    if not blank or settings.join:
-        return stored
-    return msgspec.structs.replace(stored, base_membership=Membership(voters=settings.first_members()))
 
 
 def parse_members(text: str) -> tuple[Member, ...]:

@@ -11,13 +11,22 @@ import msgspec
 from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Hello
 from raft_zmq.core.state import State
+from raft_zmq.core.stored import Stored
+
+
+def with_first_members(stored: Stored, members: tuple[Member, ...]) -> Stored:
+    """Until the first configuration is written down, it is the members that the settings name, bound to no disk.
+
+    So it is with entries and a snapshot too: a leader that knows all of them sends these before this server does.
+    """
+    if stored.base_membership.voters:
+        return stored
+    return msgspec.structs.replace(stored, base_membership=Membership(voters=members))
 
 
 def is_open(state: State) -> bool:
     """Whether this server still waits to learn who the first members are."""
-    index, membership = state.memberships[-1]
-    own_id = state.config.node_id
-    return index == 0 and any(member.node_id == own_id and not member.incarnation for member in membership.voters)
+    return any(state.is_self(member) and not member.incarnation for member in state.membership.voters)
 
 
 def tick(state: State) -> None:
@@ -59,9 +68,9 @@ def _establish_if_confirmed(state: State) -> None:
     if not others <= state.confirmed_by:
         return
     known = {**state.incarnations, state.config.node_id: state.config.incarnation}
-    base = state.memberships[0][1]
+    index, base = state.memberships[0]  # not 0 where a snapshot was taken meanwhile
     voters = tuple(_bound(member, known) for member in base.voters)
-    state.memberships[0] = (0, Membership(voters, base.outgoing, base.learners))
+    state.memberships[0] = (index, Membership(voters, base.outgoing, base.learners))
     state.outbox.base_membership = state.memberships[0][1]
 
 

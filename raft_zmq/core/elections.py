@@ -87,7 +87,7 @@ def handle_vote_request(state: State, sender: str, request: VoteRequest) -> None
     """Grant or refuse a (pre-)vote; the caller has already taken over a newer term (Figure 2, RequestVote RPC)."""
     up_to_date = state.log.up_to_date(request.last_log_index, request.last_log_term)
     if request.pre_vote:
-        granted = request.term > state.current_term and up_to_date
+        granted = request.term > state.current_term and up_to_date and _may_grant(state)
         term = request.term if granted else state.current_term
         state.promise(sender, VoteReply(term=term, granted=granted, pre_vote=True))
         return

@@ -39,6 +39,11 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
         """Whether a change of voters is under way (§6)."""
         return bool(self.outgoing)
 
+    @property
+    def bound(self) -> bool:
+        """Whether each voter's data directory is known: not so in the first configuration as settings name it."""
+        return all(member.incarnation for member in self.voters)
+
     def member(self, node_id: str) -> Member | None:
         """The newest record of that server: as voter first, then as learner, then as one that is leaving."""
         for group in (self.voters, self.learners, self.outgoing):

@@ -169,10 +169,10 @@ class State:
 
 
 def _stored_memberships(stored: Stored) -> list[tuple[int, Membership]]:
-    if stored.snapshot_index:
-        history = [(stored.snapshot_index, stored.snapshot_membership)]
-    else:
-        history = [(0, stored.base_membership)]
+    first = stored.base_membership
+    if stored.snapshot_index and stored.snapshot_membership.bound:
+        first = stored.snapshot_membership
+    history = [(stored.snapshot_index, first)]
     for entry in stored.entries:
         if entry.kind is EntryKind.CONFIGURATION and entry.index > stored.snapshot_index:
             history.append((entry.index, memberships.decode(entry.data)))

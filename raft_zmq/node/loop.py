@@ -12,7 +12,7 @@ from collections.abc import Sized
 
 import msgspec
 
-from raft_zmq.core import inputs, leading
+from raft_zmq.core import bootstrap, inputs, leading
 from raft_zmq.core.errors import SettingsError, StorageError
 from raft_zmq.core.events import BecameCandidate, BecameLeader, Event, MembershipChanged, SteppedDown
 from raft_zmq.core.messages import DiskState, InstallSnapshot
@@ -34,7 +34,7 @@ from raft_zmq.observability import events
 from raft_zmq.observability.http import HttpServer
 from raft_zmq.observability.log import EventLog
 from raft_zmq.observability.metrics import Metrics
-from raft_zmq.settings import Settings, with_first_members
+from raft_zmq.settings import Settings
 from raft_zmq.state_machine.clock import ClusterClock
 from raft_zmq.state_machine.interface import StateMachine
 from raft_zmq.state_machine.kv import KeyValueStore
@@ -96,7 +96,7 @@ class Node:
         self._snapshots.restore()
         now_s = time.monotonic()
         config = settings.core_config(self._storage.identity.incarnation)
-        stored = with_first_members(self._storage.stored, settings)
+        stored = bootstrap.with_first_members(self._storage.stored, settings.first_members())
         self._raft = Raft(config, stored, random.Random().uniform, now_s)
         self._state = self._raft.state
         self._disk_care = DiskCare(self._disk, self._storage, self._raft, self._log)

@@ -63,8 +63,8 @@ class Checker:
         self._views[after.node_id] = after
         self.durable[after.node_id, after.incarnation] = disk.log
         self._last_applied[after.node_id] = stored.snapshot_index
-        memberships = [(0, stored.base_membership)]
-        if stored.snapshot_index:
+        memberships = [(stored.snapshot_index, stored.base_membership)]
+        if stored.snapshot_index and all(member.incarnation for member in stored.snapshot_membership.voters):
             memberships = [(stored.snapshot_index, stored.snapshot_membership)]
         new = [entry for entry in stored.entries if entry.index > stored.snapshot_index]
         self._memberships[after.node_id] = memberships + _configurations(new)
@@ -137,8 +137,8 @@ class Checker:
         """Returns the memberships that counted at some time since the last round."""
         memberships = self._memberships[after.node_id]
         used = [memberships[-1][1]]
-        if ready.base_membership is not None and memberships[0][0] == 0:
-            memberships[0] = (0, ready.base_membership)
+        if ready.base_membership is not None:
+            memberships[0] = (memberships[0][0], ready.base_membership)
         if ready.reset_log_to is not None:
             assert disk.snapshot is not None
             memberships[:] = [(disk.snapshot.index, disk.snapshot.membership)]

@@ -101,10 +101,10 @@ class Log:
 class Disk:
     """The data directory of one server under one incarnation."""
 
-    def __init__(self, incarnation: str, base_membership: Membership) -> None:
+    def __init__(self, incarnation: str) -> None:
         self.incarnation = incarnation
         self.hard_state = HardState()
-        self.base_membership = base_membership
+        self.base_membership = Membership()
         self.log = Log()
         self.snapshot: Snapshot | None = None
         self.full = False

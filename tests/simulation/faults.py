@@ -286,7 +286,7 @@ class Faults(Caretaker):
         count = len(self.world.servers)
         if count >= len(self.world.first_members) + SPARE_SERVERS:
             return ""
-        self.world.add_server(f"n{count + 1}", Membership()).start()
+        self.world.add_server(f"n{count + 1}").start()
         return f"n{count + 1}"
 
     def _remove_name(self, name: str, what: str) -> bool:

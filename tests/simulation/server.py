@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from raft_zmq.core import bootstrap
 from raft_zmq.core.config import Config
 from raft_zmq.core.errors import StorageError
 from raft_zmq.core.events import SteppedDown
@@ -17,7 +18,7 @@ from raft_zmq.core.inputs import (
     SnapshotWritten,
     Tick,
 )
-from raft_zmq.core.membership import Membership, decode
+from raft_zmq.core.membership import Member, Membership, decode
 from raft_zmq.core.messages import DiskState, InstallSnapshot, PeerMessage
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.ready import Ready
@@ -39,12 +40,21 @@ TICK_S_MIN = 1e-4  # a wake-up that is due at once still lets the world go on
 class Server:
     """A node without sockets and files: the core, its replica, its service, and a disk that outlives them."""
 
-    def __init__(self, world: "World", node_id: str, disk: Disk, clock: Clock, config: Config) -> None:
+    def __init__(
+        self,
+        world: "World",
+        node_id: str,
+        disk: Disk,
+        clock: Clock,
+        config: Config,
+        first_members: tuple[Member, ...],
+    ) -> None:
         self.world = world
         self.node_id = node_id
         self.disk = disk
         self.clock = clock
         self.config = config
+        self.first_members = first_members  # as its settings name them
         self.uniform = world.make_uniform(node_id)
         self.raft: Raft | None = None
         self.replica = Replica(KeyValueStore())
@@ -80,7 +90,7 @@ class Server:
 
     def start(self) -> None:
         """Read the disk and run. Raises CorruptionError."""
-        stored = self.disk.load()
+        stored = bootstrap.with_first_members(self.disk.load(), self.first_members)
         self.life += 1
         self.replica = Replica(KeyValueStore())
         if self.disk.snapshot is not None:

@@ -50,7 +50,7 @@ def test_a_frozen_clock_can_be_thawed_early():
 
 
 def disk_with(last_index: int) -> Disk:
-    disk = Disk("n1.1", Membership())
+    disk = Disk("n1.1")
     disk.write(Record(HardState(1, "n1"), None, entries(1, last_index), None))
     disk.sync()
     return disk

@@ -11,6 +11,7 @@ from raft_zmq.core.membership import Member, Membership
 from raft_zmq.core.messages import Entry, EntryKind, HardState, InstallSnapshot, VoteReply, VoteRequest
 from raft_zmq.core.raft import Raft
 from raft_zmq.core.stored import Stored
+from tests.simulation.options import Options
 from tests.simulation.world import World, noop_command
 
 FIRST = Membership(tuple(Member(name, incarnation=f"{name}.1") for name in ("n1", "n2", "n3")))
@@ -110,3 +111,29 @@ def test_a_voter_that_was_left_out_leads_on_until_that_is_committed(commit_index
     ready = raft.ready()
     requests = [to for to, message in ready.messages if isinstance(message, VoteRequest)]
     assert set(requests) == asked
+
+
+@pytest.mark.parametrize("snapshot_entries", [0, 4])
+def test_a_first_member_that_restarts_with_entries_before_all_have_confirmed_it_still_becomes_a_voter(snapshot_entries):
+    """Rule 15: n3 hears nothing of n2, so it stores what n1 leads, and its restart must not forget who the members are.
+
+    With a snapshot as well, which shows the first members as they were known then: bound to no data directory.
+    """
+    world = World("first members", Options(established=False, snapshot_entries=snapshot_entries))
+    world.network.cut([("n2", "n3")])
+    world.start()
+    n1, n3 = world.servers["n1"], world.servers["n3"]
+    world.run(until=world.leader)
+    world.transfer("n1")
+    world.run(until=lambda: world.leader() is n1)
+    for number in range(8):
+        world.propose(noop_command(str(number)))
+        world.run_for(0.1)
+    assert n3.replica.last_applied >= 8
+    assert (n3.disk.snapshot is not None) == bool(snapshot_entries)
+    for _ in range(2):  # and again, when they have been written down
+        world.crash("n3")
+        world.restart("n3")
+        world.mend()
+        world.run(until=n3.raft.state.may_vote, limit_s=3.0)
+    world.run(until=world.agreed, limit_s=3.0)

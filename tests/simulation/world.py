@@ -80,8 +80,11 @@ class World:
 
     def start(self) -> None:
         """Start the first members, the clients and whatever repeats."""
+        as_configured = tuple(map(Member, self.first_members))
         for node_id in self.first_members:
-            self.add_server(node_id, self._first_membership())
+            self.add_server(node_id, as_configured)
+        if self.options.established:
+            self._establish()
         for server in list(self.servers.values()):
             server.start()
         for number in range(1, self.options.clients + 1):
@@ -90,26 +93,27 @@ class World:
         if self.options.clock_interval_s:
             self.at(self.options.clock_interval_s, self._advance_clock)
 
-    def _first_membership(self) -> Membership:
-        suffix = ".1" if self.options.established else None
-        return Membership(
-            tuple(Member(name, incarnation=name + suffix if suffix else "") for name in self.first_members)
-        )
+    def _establish(self) -> None:
+        """Write down on every disk what the first members would find out by Hello."""
+        disks = {node_id: server.disk for node_id, server in self.servers.items()}
+        first = Membership(tuple(Member(node_id, incarnation=disk.incarnation) for node_id, disk in disks.items()))
+        for disk in disks.values():
+            disk.base_membership = first
 
-    def add_server(self, node_id: str, base_membership: Membership) -> Server:
+    def add_server(self, node_id: str, first_members: tuple[Member, ...] = ()) -> Server:
         """A server with an empty disk, not started yet."""
         drift = self.options.drift_max
         clock = Clock(self.rng.uniform(0, self.options.clock_offset_s_max), 1 + self.rng.uniform(-drift, drift))
-        disk = self.new_disk(node_id, base_membership)
+        disk = self.new_disk(node_id)
         config = self.options.config(node_id, disk.incarnation)
-        server = self.servers[node_id] = Server(self, node_id, disk, clock, config)
+        server = self.servers[node_id] = Server(self, node_id, disk, clock, config, first_members)
         server.sync_s = self.options.sync_s
         return server
 
-    def new_disk(self, node_id: str, base_membership: Membership) -> Disk:
+    def new_disk(self, node_id: str) -> Disk:
         """An empty data directory: a new incarnation."""
         self._disks_made[node_id] += 1
-        return Disk(f"{node_id}.{self._disks_made[node_id]}", base_membership)
+        return Disk(f"{node_id}.{self._disks_made[node_id]}")
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -162,7 +166,9 @@ class World:
         return max(leaders, key=lambda server: server.raft.state.current_term, default=None)
 
     def agreed(self) -> bool:
-        """Whether one leader's members are up, have applied all of its log, and no change is under way."""
+        """Whether one leader's members are up, go by its membership, and have applied all of its log; and no change is
+        under way.
+        """
         leader = self.leader()
         if leader is None:
             return False
@@ -176,6 +182,7 @@ class World:
         return all(
             server.raft is not None
             and server.raft.state.current_term == state.current_term
+            and server.raft.state.membership == state.membership
             and server.replica.last_applied == last
             for server in members
         )
@@ -204,11 +211,10 @@ class World:
             self.servers[node_id].start()
 
     def wipe(self, node_id: str) -> None:
-        """Give a server that is down an empty disk, configured like the first one was."""
+        """Give a server that is down an empty disk."""
         server = self.servers[node_id]
         assert not server.up, f"{node_id} runs; crash it first"
-        first = Membership(tuple(map(Member, self.first_members))) if node_id in self.first_members else Membership()
-        server.disk = self.new_disk(node_id, first)
+        server.disk = self.new_disk(node_id)
         server.config = msgspec.structs.replace(server.config, incarnation=server.disk.incarnation)
         self.note(node_id, "wiped, comes back as", server.disk.incarnation)
 

@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
-from raft_zmq.core import inputs
+from raft_zmq.core import bootstrap, inputs
+from raft_zmq.core import membership as memberships
 from raft_zmq.core.events import PeerReincarnated
 from raft_zmq.core.membership import Member, Membership
-from raft_zmq.core.messages import Hello
+from raft_zmq.core.messages import Entry, EntryKind, HardState, Hello
 from raft_zmq.core.state import Role
 from raft_zmq.core.stored import Stored
 from tests.unit.raft_group import Group
@@ -97,6 +98,77 @@ def test_a_fresh_cluster_waits_for_all_its_first_members():
     assert group.leader() is None
     group.start("n3", EMPTY_DISK)
     group.await_leader()
+
+
+# a restart before the first members are known
+
+
+def restarted(stored: Stored) -> Server:
+    """n1 after a start from that disk, on which no first configuration is written down."""
+    return Server(stored=bootstrap.with_first_members(stored, EMPTY_DISK.base_membership.voters))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Stored(),
+        Stored(hard_state=HardState(1), entries=log(1, 1)),
+        Stored(
+            hard_state=HardState(1), snapshot_index=2, snapshot_term=1, snapshot_membership=EMPTY_DISK.base_membership
+        ),
+    ],
+    ids=["nothing", "entries", "a snapshot"],
+)
+def test_a_first_member_asks_on_after_a_restart_whatever_it_holds_by_then(stored):
+    """rule 15: a leader that knows it may send entries before it is confirmed by all; it must not forget its seat"""
+    server = restarted(stored)
+    server.wait(5 * ELECTION_TIMEOUT_S[1])
+    assert (server.role, {type(message) for _, message in server.take_sent()}) == (Role.FOLLOWER, {Hello})
+    for peer in ("n2", "n3"):
+        server.receive(peer, hello(established=True, recorded="disk-of-n1"))
+    assert server.raft.state.membership == Membership(voters=members(*THREE))
+    assert server.raft.state.membership_index == stored.snapshot_index
+    server.campaign()
+    assert server.role is Role.CANDIDATE
+
+
+def test_the_first_members_count_where_the_snapshot_is_of_a_time_before_they_were_known():
+    """rule 15: they were written down only after it was taken"""
+    snapshot = Stored(snapshot_index=2, snapshot_term=1, snapshot_membership=EMPTY_DISK.base_membership)
+    server = restarted(msgspec.structs.replace(snapshot, base_membership=Membership(voters=members(*THREE))))
+    assert server.raft.state.may_vote()
+    server.campaign()
+    assert server.role is Role.CANDIDATE
+
+
+def test_first_members_count_again_when_the_change_that_followed_them_is_truncated():
+    """rules 13 and 15: the first configuration is in no log, so no entry can bring it back"""
+    learner = memberships.encode(Membership(voters=members(*THREE), learners=members("n4")))
+    change = Entry(1, 1, EntryKind.CONFIGURATION, learner)
+    server = restarted(Stored(hard_state=HardState(1), entries=(change,)))
+    assert server.raft.state.may_vote()
+    server.receive("n2", append(2, entries=log(2)))
+    assert server.raft.state.membership == EMPTY_DISK.base_membership
+
+
+def test_members_by_settings_do_not_count_beside_those_that_are_stored():
+    """rule 15: settings name a server, and not its data directory"""
+    bound = Membership(voters=members(*THREE))
+    for stored in (
+        Stored(base_membership=bound),
+        Stored(snapshot_index=2, snapshot_term=1, snapshot_membership=bound),
+        Stored(entries=(Entry(1, 1, EntryKind.CONFIGURATION, memberships.encode(bound)),)),
+    ):
+        assert restarted(stored).raft.state.membership == bound
+
+
+@pytest.mark.parametrize("entries", [(), log(1)])
+def test_a_seat_that_is_not_bound_yet_has_no_pre_vote_either(entries):
+    """rule 15, thesis 9.6: an election that only this server's vote could win would be lost"""
+    server = restarted(Stored(entries=entries))
+    server.take_sent()
+    server.receive("n2", ask_vote(2, last=(9, 1), pre_vote=True))
+    assert server.take_sent() == [("n2", vote(0, granted=False, pre_vote=True))]
 
 
 # a lost disk
