@@ -26,18 +26,17 @@ class DiskCare:
         """To be called after each sync, and some times a second."""
         before = self._watch.state
         disk = self._watch.look(now_s)
-        term = self._raft.state.current_term
         if disk is not before:
             room_bytes = self._storage.room_bytes
             changed = events.DiskStateChanged(disk=_name(disk), before=_name(before), room_bytes=room_bytes)
-            self._log.emit(changed, term)
+            self._log.emit(changed)
             self._raft.step(now_s, inputs.DiskChanged(disk))
         if disk is DiskState.GOOD or self._raft.state.role is not Role.LEADER or now_s < self._handover_at_s:
             return
         target = handover.with_better_disk(self._raft.state)
         if target:
             self._handover_at_s = now_s + HANDOVER_PAUSE_S
-            self._log.emit(events.DiskHandover(target=target, disk=_name(disk)), term)
+            self._log.emit(events.DiskHandover(target=target, disk=_name(disk)))
             self._raft.step(now_s, inputs.TransferLeadership(0, target))
 
 

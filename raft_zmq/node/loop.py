@@ -131,9 +131,9 @@ class Node:
             try:
                 self._turn_until_stopped()
             except StorageError as error:
-                self._log.emit(events.NodeStopped(reason=str(error)), self._state.current_term)
+                self._log.emit(events.NodeStopped(reason=str(error)))
                 raise
-            self._log.emit(events.NodeStopped(reason=self._stopping), self._state.current_term)
+            self._log.emit(events.NodeStopped(reason=self._stopping))
 
     def stop(self, reason: str) -> None:
         """Make `run` end soon; from any thread or signal handler."""
@@ -290,7 +290,7 @@ class Node:
             return
         self._metrics.sync_s.observe(sync_s)
         if self._disk.synced(sync_s):
-            self._log.emit(events.SlowDisk(sync_s=sync_s, limit_s=self.settings.slow_disk_s), self._state.current_term)
+            self._log.emit(events.SlowDisk(sync_s=sync_s, limit_s=self.settings.slow_disk_s))
         self._disk_care.look(time.monotonic())
 
     def _wait_for_room(self, error: DiskFullError) -> bool:
@@ -301,7 +301,7 @@ class Node:
         self._stuck = True
         self._requests.decline((), str(error))
         self._disk.no_room()
-        self._log.message("error", str(error), self._state.current_term)
+        self._log.message("error", str(error))
         self._disk_care.look(time.monotonic())
         retry_at_s = time.monotonic() + RETRY_S
         while not self._stopping:
@@ -345,7 +345,7 @@ class Node:
         self._replica.checkpoints.clear()
 
     def _report_applied(self, index: int, entry_term: int, digest: str) -> None:
-        self._log.emit(events.Applied(index=index, entry_term=entry_term, digest=digest), self._state.current_term)
+        self._log.emit(events.Applied(index=index, entry_term=entry_term, digest=digest))
 
     def _react_to(self, event: Event) -> None:
         if isinstance(event, MembershipChanged):
@@ -364,7 +364,7 @@ class Node:
             self._disk.snapshot_found_no_room(time.monotonic())
             installed, why_not = False, str(error)
         if why_not:
-            self._log.message("warning", why_not, self._state.current_term)
+            self._log.message("warning", why_not)
             self._step(inputs.SnapshotFailed(chunk.last_index))
         if not installed:
             return
@@ -375,8 +375,7 @@ class Node:
                 entry_term=chunk.last_term,
                 digest=self._replica.digest,
                 total_bytes=chunk.total_bytes,
-            ),
-            self._state.current_term,
+            )
         )
 
     def _keep_house(self, now_s: float) -> None:
@@ -412,7 +411,7 @@ class Node:
         self._step(inputs.SnapshotWritten(taken.index, taken.entry_term, taken.total_bytes, self._storage.wal_bytes))
         self._compact()
         self._metrics.counters.snapshots += 1
-        self._log.emit(taken, self._state.current_term)
+        self._log.emit(taken)
         for caller in self._snapshot_callers:
             self._requests.done(caller, taken.index)
         self._snapshot_callers.clear()
@@ -426,7 +425,7 @@ class Node:
         if not isinstance(error, DiskFullError):
             raise error
         self._disk.snapshot_found_no_room(time.monotonic())
-        self._log.message("error", str(error), self._state.current_term)
+        self._log.message("error", str(error))
         for caller in self._snapshot_callers:
             self._requests.refuse(caller, "not_ready", str(error))
         self._snapshot_callers.clear()
@@ -460,7 +459,7 @@ class Node:
             self._requests.refuse(caller, "not_allowed", expected)
             return
         try:
-            self._log.emit(self._faults.inject(request), self._state.current_term)
+            self._log.emit(self._faults.inject(request))
         except SettingsError as error:
             self._requests.refuse(caller, "invalid", str(error))
         else:

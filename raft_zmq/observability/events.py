@@ -2,7 +2,7 @@
 
 The class name in snake case is the line's `event`, the docstring says when it is written, the comment behind a field
 what it holds. An `index` comes with the term of the entry there, `entry_term`; a line's `term` is always the node's
-current term, so that it never goes back.
+newest term on disk, so that it never goes back, not over a restart either.
 """
 
 from typing import ClassVar, Literal

@@ -44,15 +44,16 @@ class EventLog:
         self._term = 0
 
     def emit(self, event: CoreEvent | NodeEvent, term: int | None = None) -> None:
-        """Write the event. `term` is the node's current one; None is the newest of the lines before.
+        """Write the event. `term` is what a start finds on the disk; None is the newest of the lines before.
 
-        An event of the core knows its term by itself.
+        An event of the core knows its term by itself, and comes once that is synced. So no line shows a term that may
+        be gone with the process (Figure 2: currentTerm is updated on stable storage first).
         """
         self._write(event, level_of(type(event)), term)
 
-    def message(self, level: Level, text: str, term: int | None = None) -> None:
+    def message(self, level: Level, text: str) -> None:
         """Write what no event is made for."""
-        self._write(Message(text=text), level, term)
+        self._write(Message(text=text), level, None)
 
     def _write(self, event: CoreEvent | NodeEvent, level: Level, term: int | None) -> None:
         fields = msgspec.structs.asdict(event)

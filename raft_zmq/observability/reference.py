@@ -26,7 +26,7 @@ Every line has these fields, in this order, before those of its event:
 | `level` | text | `debug`, `info`, `warning` or `error`; the setting `log_level` is the least one written |
 | `event` | text | one of the names below |
 | `node` | text | the id of the node that writes |
-| `term` | integer | the node's current term (Figure 2); in `stepped_down` the term it led |
+| `term` | integer | the node's current term as it is on disk (Figure 2); in `stepped_down` the term it led |
 
 The term of an entry is `entry_term` or `last_log_term`, never `term`. "§" is a section of the Raft paper, "thesis"
 Ongaro's dissertation. A field may be added to an event at any time: skip what you do not know.

@@ -45,12 +45,12 @@ def test_a_repair_belongs_to_the_life_that_begins_after_it() -> None:
     assert isinstance(second.lines[0], StorageRepaired)
 
 
-def test_a_line_of_the_shell_may_be_ahead_of_the_core_within_a_round() -> None:
-    slow_disk = HEAD + ',"event":"slow_disk","term":2}'
-    vote = HEAD + ',"event":"vote_granted","term":1,"candidate_id":"raft-1"}'
+def test_no_line_may_show_an_older_term_than_one_before_it_but_that_of_a_leader_that_was() -> None:
     newer = HEAD + ',"event":"became_follower","term":2,"leader_id":""}'
-    assert not terms_never_go_back(log_of(STARTED, slow_disk, vote, newer)).violations
-    assert terms_never_go_back(log_of(STARTED, newer, vote)).violations
+    older = HEAD + ',"event":"slow_disk","term":1}'
+    led = HEAD + ',"event":"stepped_down","term":1,"reason":"higher_term","last_log_index":1}'
+    assert not terms_never_go_back(log_of(STARTED, older, newer, led)).violations
+    assert len(terms_never_go_back(log_of(STARTED, newer, older, older)).violations) == 1
 
 
 def test_result_in_colour_is_read() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from client.verify.facts import Life, Run
+from client.verify.facts import Run
 from client.verify.node_events import (
     BecameCandidate,
     BecameFollower,
@@ -74,43 +74,27 @@ def terms_never_go_back(run: Run) -> Finding:
     checked = 0
     violations: list[str] = []
     for log in run.logs:
-        before: Life | None = None
-        terms = _Terms()
+        incarnation, newest = "", (0, "")  # the newest term of a server so far, and where it stands
         for life in log.lives:
-            if before is None or life.incarnation != before.incarnation:
-                terms = _Terms()
-            before = life
-            for line in life.lines:
-                checked += terms.take(line, violations)
+            if life.incarnation != incarnation:
+                incarnation, newest = life.incarnation, (0, "")
+            for line in filter(_shows_term, life.lines):
+                checked += 1
+                if line.term < newest[0]:
+                    violations.append(
+                        f"{line.place}: {line.node} is in term {line.term}, after term {newest[0]} at {newest[1]}"
+                    )
+                newest = (line.term, line.place)  # a term that went back is told once, not for every line that follows
     return Finding(checked, f"{checked} lines show a term", violations)
 
 
-class _Terms:
-    """The newest term of a server so far, by two clocks: a line of the shell shows the term at the time of writing,
-    and the core's lines of the same round, which follow it, may still be of the term before. Neither clock may go back,
-    and the shell's may not be behind the core's.
+def _shows_term(line: NodeLine) -> bool:
+    """Whether the line's term is that of the node: one that stepped down shows the term it led, which may be over, and
+    what is written before the disk was read shows none.
     """
-
-    def __init__(self) -> None:
-        self.core = (0, "")
-        self.shell = (0, "")
-
-    def take(self, line: NodeLine, violations: list[str]) -> int:
-        """Hold one line to those before it; returns whether its term counts."""
-        if isinstance(line, SteppedDown):  # shows the term that it led, which may be over
-            return 0
-        by_core = isinstance(line, CoreLine)
-        if line.term == 0 and not by_core and not isinstance(line, NodeStarted):  # written before the disk was read
-            return 0
-        term, place = self.core if by_core else max(self.core, self.shell)
-        if line.term < term:
-            violations.append(f"{line.place}: {line.node} is in term {line.term}, after term {term} at {place}")
-            self.core = self.shell = (line.term, line.place)  # told once, not for every line that follows
-        elif by_core:
-            self.core = (line.term, line.place)
-        else:
-            self.shell = (line.term, line.place)
-        return 1
+    if isinstance(line, SteppedDown):
+        return False
+    return line.term > 0 or isinstance(line, CoreLine | NodeStarted)
 
 
 def _and(things: Iterable[str]) -> str:
