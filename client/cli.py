@@ -218,7 +218,9 @@ def bench(
     """Measure throughput and latency in a closed loop.
 
     A write counts once a majority has it on disk; reads are linearizable. Latencies are taken in the client, from
-    submission to answer. Exit 3 if nothing was answered.
+    submission to answer, of what was done. The rest is told beside them: errors by their kind, writes of unknown
+    outcome, and what had no answer yet at the end, with the age of the oldest. Exit 1 if nothing was done, 3 if nothing
+    was even answered.
     """
     keep_freed()
     lanes = min(connections or 1 + clients // 128, clients)
@@ -236,8 +238,10 @@ def bench(
         click.echo(json.dumps(msgspec.structs.asdict(figures)))
     else:
         _print_figures(figures)
-    if not figures.ops:
+    if not figures.answered:
         raise NotDoneError(f"bench: expected answers, found none. {engine.belief.account()}")
+    if not figures.ops:
+        raise NotSoError(f"bench: expected operations to succeed, found none that did: {_by_kind(figures)}")
 
 
 client.add_command(verify)
@@ -271,11 +275,17 @@ def _print_figures(figures: bench_run.Figures) -> None:
         ("p99", f"{figures.p99_ms:.3f} ms"),
         ("p99.9", f"{figures.p999_ms:.3f} ms"),
         ("max", f"{figures.max_ms:.3f} ms"),
-        ("errors", str(figures.errors)),
+        ("errors", _by_kind(figures)),
         ("unknown", str(figures.unknown)),
+        ("under way at the end", f"{figures.under_way}, the oldest for {figures.under_way_max_ms:.3f} ms"),
     ):
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def _by_kind(figures: bench_run.Figures) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in figures.errors_by_kind.items())
+    return f"{figures.errors} ({kinds})" if kinds else str(figures.errors)
 
 
 def main() -> None:

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from client import follow
 from client.cli import client
 from raft_zmq.client import command_line
+from raft_zmq.wire.client_messages import Done
+from raft_zmq.wire.commands import Outcome
 from tests.unit.client_fakes import FakeNode, Follower, Leader
 from tests.unit.test_client_bench import KEYS
 
@@ -54,6 +57,7 @@ def test_bench_for_people(run, config):
     )
     assert code == 0
     assert "latency p50" in out
+    assert "under way at the end  16, the oldest for " in out
     assert err.startswith("client CPU: ")
 
 
@@ -125,6 +129,19 @@ def test_no_answer_ends_with_3(run, config, node, tmp_path, command):
     code, _, err = run("--config", config, *command, *more)
     assert code == 3
     assert "expected answers, found none" in err
+
+
+def test_a_bench_whose_every_operation_failed_ends_with_1(run, config, node):
+    leader = Leader(node)
+    nothing = msgspec.msgpack.encode(Outcome(error="it cannot be done"))
+    node.answer = lambda request: (
+        leader(request) if leader.replica.last_applied == 0 else Done(request.request_id, nothing)
+    )
+    code, out, err = run("--config", config, "bench", "--clients", "1", "--seconds", "0.2", "--warmup-s", "0", "--json")
+    figures = json.loads(out)
+    assert (code, figures["ops"]) == (1, 0)
+    assert figures["errors_by_kind"] == {"operation_failed": figures["errors"]}
+    assert f"found none that did: {figures['errors']} ({figures['errors']} operation_failed)" in err
 
 
 @pytest.mark.parametrize(
