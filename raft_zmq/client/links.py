@@ -11,6 +11,7 @@ from raft_zmq.transport.monitor import Change
 from raft_zmq.wire.client_messages import Answer
 
 GIVEN_UP_S = 1.0  # a connection that ended and is not back after this long is replaced: libzmq may not try again
+BROKEN_S = 0.1  # the same for one that was never there, which libzmq certainly does not try again
 # Of several requests in one message. A node ends a connection on more than its `frame_bytes_max`, without a word: after
 # a loss no more goes into one than a node takes however low that is set, which costs more messages.
 BATCH_BYTES_MAX = 4 << 20
@@ -27,6 +28,10 @@ class Link:
         self.connection = connection
         self.given_up_at = math.inf
         self.batch_bytes_max = BATCH_BYTES_MAX
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing more is to be expected of it."""
+        return now - self.given_up_at > (BROKEN_S if self.connection.monitor.broken_handshakes else GIVEN_UP_S)
 
     def changes(self, now: float) -> list[Change]:
         """What has happened to the connection since the last call."""
@@ -51,7 +56,7 @@ class Links:
     def get(self, address: str, lane: int, now: float) -> Link:
         """The link to that address, opened if need be (the connection is made in the background)."""
         link = self._links.get((address, lane))
-        if link is not None and now - link.given_up_at > GIVEN_UP_S:
+        if link is not None and link.is_over(now):
             self._close(link)
             link = None
         if link is None:

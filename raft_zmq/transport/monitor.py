@@ -31,7 +31,7 @@ class ConnectionMonitor:
     """Watches a socket that has one `connect`. LOST is told only after CONNECTED. `.socket` may go into a poller.
 
     `given_up`: the connection has ended and is not back. libzmq mostly tries again, but not when the other side refuses
-    the key or speaks another protocol. If it lasts, the owner needs a new socket.
+    the key or speaks another protocol, or a socket was told not to. If it lasts, the owner needs a new socket.
     `broken_handshakes`: how many have ended without a word since the connection was last there or reset() was called,
     as they do when the other side has another key than the one expected of it.
 

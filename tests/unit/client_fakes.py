@@ -37,7 +37,9 @@ def config(*nodes: "FakeNode") -> ClientConfig:
 class FakeNode:
     """A ROUTER that hands each request to `answer` (None: no answer); `batches` are the requests of each message."""
 
-    def __init__(self, node_id: str, answer: Answerer | None = None, *, frame_bytes_max: int = -1) -> None:
+    def __init__(
+        self, node_id: str, answer: Answerer | None = None, *, frame_bytes_max: int = -1, address: str = "127.0.0.1:*"
+    ) -> None:
         self.node_id = node_id
         self.answer: Answerer = answer or (lambda request: None)
         self.batches: list[list[Request]] = []
@@ -45,7 +47,8 @@ class FakeNode:
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.maxmsgsize = frame_bytes_max
-        self.address = f"127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
+        self._socket.bind(f"tcp://{address}")
+        self.address = self._socket.last_endpoint.decode().removeprefix("tcp://")
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()

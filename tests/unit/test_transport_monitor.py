@@ -1,7 +1,6 @@
 """Watching a connection must never stop what it watches, nor gather without end what nobody reads."""
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ import zmq
 
 from raft_zmq.transport import monitor as watching
 from raft_zmq.transport import sockets
+from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.transport.monitor import ConnectionMonitor
-from tests.unit.transport_world import free_port
+from tests.unit.transport_world import free_port, slammed_door
 
 Watched = tuple[sockets.Socket, ConnectionMonitor]
 
@@ -30,28 +30,24 @@ def eager() -> Iterator[Watched]:
     context.destroy(linger=0)
 
 
-@contextlib.contextmanager
-def slammed_door() -> Iterator[str]:
-    """An address where every connection is accepted and ended at once."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def slam() -> None:
-            with contextlib.suppress(OSError):  # shut down
-                while True:
-                    server.accept()[0].close()
-
-        thread = threading.Thread(target=slam)
-        thread.start()
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
 def test_a_node_that_is_away_leaves_nothing_to_read_later(eager: Watched) -> None:
     """a client may rest for days, and would have to keep a word on each of twelve tries a second, and then read them"""
     away, monitor = eager
     sockets.connect(away, f"127.0.0.1:{free_port()}")
     assert not monitor.socket.poll(1_000), "expected no word on several hundred tries"
+
+
+def test_a_client_comes_once_where_it_is_turned_away_at_once() -> None:
+    """it may rest there for days as well: a proxy stands before a node that is away"""
+    with (
+        slammed_door() as address,
+        zmq.Context() as context,
+        contextlib.closing(ClientConnection(address, None, "raft", context=context)) as connection,
+    ):
+        assert connection.monitor.socket.poll(5_000)
+        assert not threading.Event().wait(0.5)
+        connection.changes()
+        assert (connection.monitor.given_up, connection.monitor.broken_handshakes) == (True, 1)
 
 
 def test_what_has_gathered_is_read_in_pieces(eager: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,23 @@ def slow_link(port: int, bytes_per_s: int = 2_000_000) -> Iterator[SlowLink]:
     link.close()
 
 
+@contextlib.contextmanager
+def slammed_door() -> Iterator[str]:
+    """An address where every connection is accepted and ended at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def slam() -> None:
+            with contextlib.suppress(OSError):  # shut down
+                while True:
+                    server.accept()[0].close()
+
+        thread = threading.Thread(target=slam)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
 def shorten_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets made from now on wait a twentieth as long for a sign of life: as if frames, too, were so much larger."""
     waits = (zmq.HEARTBEAT_IVL, zmq.HEARTBEAT_TIMEOUT, zmq.HEARTBEAT_TTL)
