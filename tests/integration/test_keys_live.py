@@ -57,24 +57,25 @@ def seen_by_all(cluster: RunningCluster, times: int) -> None:
     wait_until(seen, f"every node to have read its keys {times} times")
 
 
+def reasons_of_refusals(cluster: RunningCluster) -> set[str]:
+    """Why clients were refused, on any node; on a busy machine some also leave during a handshake."""
+    refused = [event for name in cluster.names for event in cluster.events(name, "client_refused")]
+    return {event["reason"].partition(":")[0] for event in refused}
+
+
 def test_a_revoked_client_loses_its_live_session_and_nobody_else_does(cluster):
     manage(cluster, "add", "--client", "app=read-write")
     with client_named(cluster, "app") as app, cluster.client() as other:
         wait_until(lambda: is_let_in(app), "the new client to be let in")
         app.put(b"key", b"by app")
-        leader = cluster.leader()
         manage(cluster, "revoke", "client.app")
         begun_s = time.monotonic()
-        wait_until(lambda: not is_let_in(app), "the revoked client to be shut out")
-        print(f"shut out after {time.monotonic() - begun_s:.1f} s")
+        seen_by_all(cluster, 2)  # that app hears nothing for a while would be no sign of it
         assert time.monotonic() - begun_s < 5, "nodes look once a second, the rest is a busy machine"
         with pytest.raises((RefusedError, OutcomeUnknownError, NotDoneError)):
             app.put(b"key", b"by a ghost", timeout_s=1.0)
-        seen_by_all(cluster, 2)
         assert other.get(b"key") == b"by app"
-        refused = cluster.events(leader, "client_refused")
-        assert {event["reason"].partition(":")[0] for event in refused} <= {"revoked_key", "unknown_key"}
-        assert refused
+        wait_until(lambda: bool(reasons_of_refusals(cluster) & {"revoked_key", "unknown_key"}), "its key to be refused")
 
 
 def test_a_client_changes_its_key_without_an_outage(cluster):
