@@ -103,6 +103,14 @@ def test_a_scenario_without_a_release_is_refused(play: Run) -> None:
     assert "ansible-playbook playbooks/deploy.yml" in done.error()
 
 
+def test_gathering_without_a_release_is_refused_and_leaves_no_folder(play: Run, tmp_path: Path) -> None:
+    artifacts = {"lab_artifacts_dir": f"{tmp_path}/artifacts"}
+    done = play("playbooks/collect_logs.yml", lab_platform="kind", lab_namespace="raft-test-nothing", **artifacts)
+    assert done.returncode == 2
+    assert "expected pods of the release raft in namespace raft-test-nothing" in done.error()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_scenario_runs_again_where_a_plugin_of_helm_sees_no_difference(play: Run, tmp_path: Path) -> None:
     plugin = tmp_path / "diff" / "plugin.yaml"
     plugin.parent.mkdir()

@@ -96,7 +96,10 @@ def test_a_scenario_without_nodes_is_refused(play: Run, lab: dict[str, str]) -> 
     assert "expected running nodes in" in done.error()
 
 
-def test_gathering_without_a_run_is_refused(play: Run, lab: dict[str, str]) -> None:
+def test_gathering_without_a_run_is_refused_and_leaves_no_folder(
+    play: Run, lab: dict[str, str], tmp_path: Path
+) -> None:
     done = play("playbooks/collect_logs.yml", **lab)
     assert done.returncode == 2
     assert "found none" in done.error()
+    assert list(tmp_path.iterdir()) == []
