@@ -1,6 +1,11 @@
 """Where the lab runs: what is asked for, what this machine has, and one clear line where the two do not meet."""
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -73,6 +78,49 @@ def test_auto_without_an_engine_uses_local_processes_and_says_so(play: Run, no_e
     assert done.returncode == 0
     said = " ".join(done.output.split())
     assert "No container engine answers, so the lab runs in local processes. For kind: install and start Docker" in said
+
+
+class Engine(socketserver.UnixStreamServer):
+    """Listens at a socket and hangs up on whoever comes; `asked` says that somebody did."""
+
+    asked = False
+
+    def finish_request(self, request: object, client_address: object) -> None:
+        self.asked = True
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with Engine(f"{tmp_path}/engine.sock", socketserver.BaseRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def context_of_the_engine(engine: Engine, tmp_path: Path) -> dict[str, str]:
+    """What makes it the engine of docker's current context, with a docker command that has found it."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho amd64\n")
+    docker.chmod(0o755)
+    meta = tmp_path / "config" / "contexts" / "meta" / hashlib.sha256(b"other").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    endpoint = {"Host": f"unix://{tmp_path}/engine.sock", "SkipTLSVerify": False}
+    meta.write_text(json.dumps({"Name": "other", "Metadata": {}, "Endpoints": {"docker": endpoint}}))
+    (tmp_path / "config" / "config.json").write_text(json.dumps({"currentContext": "other"}))
+    return {"PATH": f"{docker.parent}:{os.environ['PATH']}", "DOCKER_CONFIG": f"{tmp_path}/config", "DOCKER_HOST": ""}
+
+
+@pytest.mark.parametrize("playbook", ["cluster", "destroy"])
+def test_the_engine_of_dockers_context_is_the_labs(
+    play: Run, engine: Engine, context_of_the_engine: dict[str, str], tmp_path: Path, playbook: str
+) -> None:
+    own = {"lab_cluster_name": "raft-test-none", "lab_build_dir": str(tmp_path), "registry_name": "raft-test-none"}
+    done = play("--check", f"playbooks/{playbook}.yml", environment=context_of_the_engine, lab_platform="kind", **own)
+    assert done.returncode == 2
+    assert "Error connecting" in done.error()
+    assert engine.asked
 
 
 def test_kubernetes_needs_a_context_and_a_registry(play: Run) -> None:
