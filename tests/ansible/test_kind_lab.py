@@ -1,6 +1,7 @@
 """The lab on kind after site.yml: gathering at any later time, and other people's work left alone."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,12 +49,22 @@ def stand_in(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
-def remove_cluster(play: Run, tmp_path: Path) -> Callable[[str], Play]:
+def play_tasks(play: Run, tmp_path: Path) -> Callable[..., Play]:
+    """Plays some tasks of a role, with variables of the lab."""
+
+    def play_tasks(role: str, tasks: str, **extra: str) -> Play:
+        task = {"name": tasks, "ansible.builtin.include_role": {"name": role, "tasks_from": tasks}}
+        playbook = tmp_path / "tasks.yml"
+        playbook.write_text(yaml.safe_dump([{"hosts": "lab", "gather_facts": False, "tasks": [task]}]))
+        return play(str(playbook), **extra)
+
+    return play_tasks
+
+
+@pytest.fixture
+def remove_cluster(play_tasks: Callable[..., Play]) -> Callable[[str], Play]:
     """Asks the role to remove the cluster of that name."""
-    playbook = tmp_path / "remove.yml"
-    task = {"name": "Remove", "ansible.builtin.include_role": {"name": "kind_cluster", "tasks_from": "remove"}}
-    playbook.write_text(yaml.safe_dump([{"hosts": "lab", "gather_facts": False, "tasks": [task]}]))
-    return lambda name: play(str(playbook), lab_cluster_name=name)
+    return lambda name: play_tasks("kind_cluster", "remove", lab_cluster_name=name)
 
 
 def test_a_cluster_of_that_name_with_another_owner_is_left_alone(
@@ -62,7 +73,7 @@ def test_a_cluster_of_that_name_with_another_owner_is_left_alone(
     container = stand_in("raft-test-foreign", kind="node-labels: tier=web", kubernetes="in use")
     done = remove_cluster("raft-test-foreign")
     assert done.returncode == 2
-    assert "expected none or one that the lab made, found somebody else's. Nothing was touched." in done.error()
+    assert "expected none or one that the lab made, found somebody else's. It stays as it is." in done.error()
     assert container in run("docker", "ps", "--all", "--format={{.Names}}").split()
 
 
@@ -77,6 +88,66 @@ def test_an_older_lab_is_removed_even_when_it_is_half_finished(
     container = stand_in("raft-test-older", **files)
     assert remove_cluster("raft-test-older").returncode == 0
     assert container not in run("docker", "ps", "--all", "--format={{.Names}}").split()
+
+
+@pytest.fixture
+def registry() -> Iterator[Callable[[], str]]:
+    """Makes what has the mark of the lab's registry: a container that never runs."""
+    name = "raft-test-registry"
+    image = kubectl("get", "pod", "raft-0", "--namespace=raft", "--output=jsonpath={.spec.containers[0].image}")
+
+    def make() -> str:
+        run("docker", "create", "--label=app.kubernetes.io/managed-by=raft-zmq-lab", f"--name={name}", image)
+        return name
+
+    yield make
+    subprocess.run(["docker", "rm", "--force", name], capture_output=True, timeout=60)
+
+
+def test_without_kind_all_but_the_cluster_is_removed(
+    stand_in: Callable[..., str], registry: Callable[[], str], play: Run, tmp_path: Path
+) -> None:
+    cluster = stand_in("raft-test-older", kind="node-labels: managed-by=raft-zmq-lab", kubernetes="in use")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").symlink_to(str(shutil.which("docker")))
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+    names = {"lab_cluster_name": "raft-test-older", "registry_name": registry(), "lab_registry_port": "5999"}
+    folders = {"lab_build_dir": f"{tmp_path}/build", "lab_tools_dir": f"{tmp_path}/none"}
+    (tmp_path / "build" / "wheelhouse").mkdir(parents=True)
+
+    def destroy() -> Play:
+        return play("playbooks/destroy.yml", environment=environment, lab_platform="kind", **names, **folders)
+
+    done = destroy()
+    assert done.returncode == 2
+    assert "kind cluster raft-test-older: expected kind to remove it with, found none" in done.error()
+    containers = run("docker", "ps", "--all", "--format={{.Names}}").split()
+    assert cluster in containers
+    assert names["registry_name"] not in containers
+    assert list((tmp_path / "build").iterdir()) == []
+
+    run("docker", "rm", cluster)
+    assert destroy().returncode == 0, "without a cluster kind is not needed"
+
+
+def test_kinds_network_stays_while_a_stopped_container_is_attached_to_it(play_tasks: Callable[..., Play]) -> None:
+    image = kubectl("get", "pod", "raft-0", "--namespace=raft", "--output=jsonpath={.spec.containers[0].image}")
+    name = "raft-test-network"
+
+    def remove_network() -> bool:
+        done = play_tasks("kind_cluster", "remove_network", kind_cluster_network=name)
+        assert done.returncode == 0, done.output
+        return name not in run("docker", "network", "ls", "--format={{.Name}}").split()
+
+    run("docker", "network", "create", name)
+    try:
+        run("docker", "create", f"--network={name}", f"--name={name}", image)
+        assert not remove_network()
+        run("docker", "rm", name)
+        assert remove_network()
+    finally:
+        subprocess.run(["docker", "rm", name], capture_output=True, timeout=60)
+        subprocess.run(["docker", "network", "rm", name], capture_output=True, timeout=60)
 
 
 def test_a_namespace_with_another_owner_is_left_alone(play: Run) -> None:
