@@ -43,8 +43,9 @@ def _run(*command: str, values: str) -> subprocess.CompletedProcess[str]:
 def render(helm: str) -> Callable[..., Manifests]:
     """What the chart installs, hooks and tests included."""
 
-    def render(values: Values | None = None, *, release: str = "raft") -> Manifests:
-        done = _run(helm, "template", release, str(CHART), "--namespace", NAMESPACE, values=json.dumps(values or {}))
+    def render(values: Values | None = None, *, release: str = "raft", upgrade: bool = False) -> Manifests:
+        command = [helm, "template", release, str(CHART), "--namespace", NAMESPACE, *["--is-upgrade"] * upgrade]
+        done = _run(*command, values=json.dumps(values or {}))
         assert done.returncode == 0, done.stderr
         manifests = [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
         by_name = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}

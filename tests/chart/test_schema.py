@@ -73,6 +73,7 @@ def test_the_schema_refuses(refusal, values, place, reason):
         ({"replicas": 8}, "replicas: expected at most maxNodes = 7, found 8."),
         ({"initialMembers": 8}, "initialMembers: expected at most maxNodes = 7, found 8."),
         ({"initialMembers": 5}, "initialMembers: expected at most replicas = 3 in a new installation, found 5."),
+        ({"initialMembers": 5}, "If the cluster is there already, render with `helm template --is-upgrade`."),
         (
             {"auth": {"mode": "none", "existingSecret": "keys"}},
             "auth.existingSecret: expected auth.mode=curve with it, found none.",

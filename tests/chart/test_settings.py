@@ -110,6 +110,12 @@ def test_a_pod_that_comes_later_waits_to_be_added(render, tmp_path):
     assert joiner.first_members() == ()
 
 
+def test_a_cluster_that_is_there_can_have_fewer_nodes_than_founded_it(render):
+    before, after = render({"replicas": 5}), render({"replicas": 3, "initialMembers": 5}, upgrade=True)
+    assert after["StatefulSet", "raft"]["spec"]["replicas"] == 3
+    assert after["ConfigMap", "raft"] == before["ConfigMap", "raft"]
+
+
 def test_growing_restarts_no_node(render):
     """The pod template stays the same to the letter."""
     before = render()["StatefulSet", "raft"]["spec"]
