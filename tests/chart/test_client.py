@@ -36,6 +36,21 @@ def test_the_history_container_follows_the_file_that_the_client_writes(pod):
     assert {"name": "history", "emptyDir": {}} in pod["spec"]["volumes"]
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["bench", "--clients", "4", "--size", "256", "--seconds", "90", "--op", "write"],
+        ["workload", "--clients", "4", "--keys", "5", "--seconds", "90", "--history", "/history/history.jsonl"],
+        ["run", "--history", "/history/other.jsonl"],
+    ],
+    ids=" ".join,
+)
+def test_a_client_that_writes_no_history_there_or_does_not_say_when_it_ends_is_not_followed(render, args):
+    pod = render({"client": {"args": args}})["Pod", "client"]
+    assert list(containers(pod)) == ["client"]
+    assert containers(pod)["client"]["args"] == args
+
+
 def test_the_client_is_told_its_name_its_dns_name_and_its_port(pod):
     environment = {variable["name"]: variable["value"] for variable in containers(pod)["client"]["env"]}
     assert environment == {
