@@ -60,6 +60,13 @@ def test_sizes_and_names_that_cannot_be_are_refused_before_anything_is_done(
     assert "changed=0" in done.output
 
 
+def test_a_client_by_another_name_is_refused_as_the_scenario_would_wait_for_it_in_vain(play: Run) -> None:
+    done = play(PREFLIGHT, lab_platform="local", lab_chart_values='{"client":{"name":"watcher"}}')
+    assert done.returncode == 2
+    assert done.error().startswith("lab_chart_values: expected client.name to be client, found 'watcher'.")
+    assert "changed=0" in done.output
+
+
 def test_the_platform_can_come_from_the_environment(play: Run) -> None:
     done = play(PREFLIGHT, environment={"LAB_PLATFORM": "mars"})
     assert done.returncode == 2
