@@ -1,11 +1,12 @@
 """Load: `python -m client bench` in a process of its own, and loads of other shapes in this one."""
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,25 @@ def bench(config_file: Path, *, seconds: float, **options: object) -> dict[str, 
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     cost = _OWN_COST.search(done.stderr)
     return {**figures, "client_us": float(cost[1]) if cost else None}
+
+
+@contextlib.contextmanager
+def under_load(
+    command: Sequence[str], processes: int = 1, *, own_session: bool = False
+) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """That command in so many processes for the length of the block, which has to be the shorter of the two."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen(command, **quiet, start_new_session=own_session) for _ in range(processes)]
+    try:
+        yield running
+        for process in running:
+            if process.poll() is not None:
+                raise RaftLabError(f"expected load all the while, found that it ended with {process.returncode}")
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
 
 
 class Writes(ClosedLoop):

@@ -8,13 +8,10 @@ tell them "busy". Memory is the leader's, before and at its most. Then the same 
 takes 50 ms longer (a fault on demand).
 """
 
-import contextlib
 import itertools
 import os
 import random
-import subprocess
 import time
-from collections.abc import Iterator
 
 import zmq
 
@@ -29,7 +26,7 @@ from raft_zmq.wire.commands import Put
 from tests.performance import machine
 from tests.performance.cluster import Cluster
 from tests.performance.figures import Figure, Measured
-from tests.performance.load import bench_command, percentile
+from tests.performance.load import bench_command, percentile, under_load
 from tests.performance.plan import Plan
 from tests.performance.waiting import wait_until
 
@@ -60,7 +57,7 @@ def measure(plan: Plan) -> Measured:
         leader = cluster.leader()
         pid, before = cluster.pid(leader), cluster.metrics(leader)
         resident_before = machine.usage(pid).resident_bytes
-        with _flood(cluster, clients, seconds + slow_seconds + 30):
+        with under_load(_flood(cluster, clients, seconds + slow_seconds + 30), PROCESSES, own_session=True):
             wait_until(lambda: cluster.metrics(leader)["raft_busy_total"] > before["raft_busy_total"], "overload")
             begun, begun_s = cluster.metrics(leader), time.monotonic()
             busy_s, done_s, resident_max = _probe_all(cluster, leader, seconds, pid)
@@ -107,27 +104,10 @@ def measure(plan: Plan) -> Measured:
     return Measured(figures=figures, raw=raw)
 
 
-@contextlib.contextmanager
-def _flood(cluster: Cluster, clients: int, seconds: float) -> Iterator[None]:
-    """Load from several processes for the length of the block."""
-    command = bench_command(
-        cluster.config_file, op="write", clients=clients, size=SIZE, seconds=seconds, warmup_s=0, timeout_s=60
-    )
-    running = [
-        subprocess.Popen(
-            [*_AT_LOWEST_PRIORITY, *command],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for _ in range(PROCESSES)
-    ]
-    try:
-        yield
-    finally:
-        for process in running:
-            process.terminate()
-            process.wait()
+def _flood(cluster: Cluster, clients: int, seconds: float) -> list[str]:
+    """The command of one of the processes that overload the leader."""
+    load = {"op": "write", "clients": clients, "size": SIZE, "seconds": seconds, "warmup_s": 0, "timeout_s": 60}
+    return [*_AT_LOWEST_PRIORITY, *bench_command(cluster.config_file, **load)]
 
 
 class _Probe:

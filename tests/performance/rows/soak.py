@@ -6,7 +6,6 @@ Memory is that of the three nodes together, its mean over the minutes four to si
 """
 
 import statistics
-import subprocess
 import time
 
 from client.verify.gather import gather
@@ -16,7 +15,7 @@ from raft_zmq.core.errors import RaftLabError
 from tests.integration.background import Background
 from tests.performance.cluster import Cluster
 from tests.performance.figures import Figure, Measured
-from tests.performance.load import bench_command
+from tests.performance.load import bench_command, under_load
 from tests.performance.plan import Plan
 from tests.performance.waiting import rest
 
@@ -30,15 +29,11 @@ def measure(plan: Plan) -> Measured:
     seconds = plan.length_s(20, 40.0)
     with plan.cluster() as cluster:
         history = cluster.directory / "history-1.jsonl"
-        load = _start_load(cluster, seconds + KILL_EVERY_S + 60)
-        try:
-            with Background(cluster.config_file, history, clients=8, keys=20, ops_per_s=80.0) as recorded:
-                samples, kills = _kill_and_sample(plan, cluster, seconds)
-            if load.poll() is not None:
-                raise RaftLabError(f"soak: expected load all the while, found that it ended with {load.returncode}")
-        finally:
-            load.terminate()
-            load.wait()
+        with (
+            under_load(_load(cluster, seconds + KILL_EVERY_S + 60)),
+            Background(cluster.config_file, history, clients=8, keys=20, ops_per_s=80.0) as recorded,
+        ):
+            samples, kills = _kill_and_sample(plan, cluster, seconds)
         verdict, silence_s = judge(gather(cluster.directory)), recorded.longest_silence_s()
         cluster.wait_until_level()
     early, late = _mean(samples, 240, 360, seconds), _mean(samples, seconds - 120, seconds, seconds)
@@ -68,9 +63,8 @@ def verdict_figures(verdict: Verdict, kills: int) -> list[Figure]:
     ]
 
 
-def _start_load(cluster: Cluster, seconds: float) -> "subprocess.Popen[bytes]":
-    command = bench_command(cluster.config_file, op="mixed", clients=16, size=256, seconds=seconds, timeout_s=30)
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _load(cluster: Cluster, seconds: float) -> list[str]:
+    return bench_command(cluster.config_file, op="mixed", clients=16, size=256, seconds=seconds, timeout_s=30)
 
 
 def _kill_and_sample(plan: Plan, cluster: Cluster, seconds: float) -> tuple[list[tuple[float, int]], int]:
