@@ -35,7 +35,7 @@ def main() -> int:
         command=machine.command_line(),
         machine=machine.describe(),
         versions=machine.versions(),
-        code=machine.code(),
+        code=machine.code(ROOT),
     )
     for name in arguments.only or [name for name in ROWS if name not in ONLY_WHEN_NAMED]:
         results.rows[name] = _measure(name, plan)

@@ -48,10 +48,18 @@ def versions() -> dict[str, str]:
     }
 
 
-def code() -> str:
-    """The commit that is measured, with "+" behind it where files differ from it; "" outside a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=7", "--exclude=*", "--dirty=+"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+def code(checkout: Path) -> str:
+    """The commit that is measured, with "+" behind it where files differ from it; "" outside a checkout.
+
+    Documents do not count: each run writes some, and none of them runs.
+    """
+    commit = _git(checkout, "rev-parse", "--short=7", "HEAD")
+    changed = _git(checkout, "status", "--porcelain", "--", ":/", ":(top,exclude)docs")
+    return f"{commit}+" if changed else commit
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 
