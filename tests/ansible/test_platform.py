@@ -119,7 +119,7 @@ def context_of_the_engine(engine: Engine, tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{docker.parent}:{os.environ['PATH']}", "DOCKER_CONFIG": f"{tmp_path}/config", "DOCKER_HOST": ""}
 
 
-@pytest.mark.parametrize("playbook", ["cluster", "destroy"])
+@pytest.mark.parametrize("playbook", ["build", "cluster", "deploy", "destroy"])
 def test_the_engine_of_dockers_context_is_the_labs(
     play: Run, engine: Engine, context_of_the_engine: dict[str, str], tmp_path: Path, playbook: str
 ) -> None:

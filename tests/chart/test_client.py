@@ -51,6 +51,11 @@ def test_a_client_that_writes_no_history_there_or_does_not_say_when_it_ends_is_n
     assert containers(pod)["client"]["args"] == args
 
 
+def test_the_history_is_followed_however_its_option_is_written(render):
+    args = ["run", "--config", "/etc/raft-client/client.yaml", "--history=/history/history.jsonl"]
+    assert list(containers(render({"client": {"args": args}})["Pod", "client"])) == ["client", "history"]
+
+
 def test_the_client_is_told_its_name_its_dns_name_and_its_port(pod):
     environment = {variable["name"]: variable["value"] for variable in containers(pod)["client"]["env"]}
     assert environment == {
