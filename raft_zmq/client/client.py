@@ -284,7 +284,11 @@ class RaftClient:
 
 def open_engine(config: ClientConfig) -> Engine:
     """An engine for that cluster; nothing is connected before the first call."""
-    return Engine(config.endpoints, lambda address: ClientConnection(address, config.keys, config.cluster_id))
+
+    def connect(address: str) -> ClientConnection:
+        return ClientConnection(address, config.keys, config.cluster_id, stops_when_broken=True)
+
+    return Engine(config.endpoints, connect)
 
 
 def _left_s(deadline_at: float) -> float:

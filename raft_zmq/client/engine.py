@@ -22,7 +22,7 @@ from raft_zmq.client.calls import Call, State
 from raft_zmq.client.config import Endpoint
 from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.client.leader import LeaderBelief
-from raft_zmq.client.links import Link, Links
+from raft_zmq.client.links import BROKEN_S, Link, Links
 from raft_zmq.core.errors import NotLeaderError, OutcomeUnknownError, RaftLabError, SettingsError
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.transport.monitor import Change
@@ -249,7 +249,9 @@ class Engine:
         self._again(call)
 
     def _changed(self, link: Link, change: Change) -> None:
-        """A lost connection has lost what was under way on it: do not wait for those answers."""
+        """A lost connection has lost what was under way on it, and one whose handshake broke what waited for it: do not
+        wait for those answers.
+        """
         if change is Change.REFUSED:
             self.belief.heard_refusal(link.address, "it does not let this client's key in")
         elif change is Change.LOST:
@@ -257,6 +259,11 @@ class Engine:
             if leader is not None and leader.address == link.address:
                 self.belief.doubt()
             self._send_again(lambda call: _destination(call) == link.address)
+        elif change is Change.BROKEN:
+            now = time.monotonic()
+            for call in self._calls.values():
+                if call.state is State.SENT and call.retry and _destination(call) == link.address:
+                    self._pause(call, now, BROKEN_S)
 
     def _end(self, call: Call, error: RaftLabError) -> None:
         del self._calls[call.request.request_id]

@@ -11,7 +11,7 @@ from raft_zmq.transport.monitor import Change
 from raft_zmq.wire.client_messages import Answer
 
 GIVEN_UP_S = 1.0  # a connection that ended and is not back after this long is replaced: libzmq may not try again
-BROKEN_S = 0.1  # the same for one that was never there, which libzmq certainly does not try again
+BROKEN_S = 0.1  # the same for one whose handshake broke, which libzmq certainly does not try again
 # Of several requests in one message. A node ends a connection on more than its `frame_bytes_max`, without a word: after
 # a loss no more goes into one than a node takes however low that is set, which costs more messages.
 BATCH_BYTES_MAX = 4 << 20

@@ -16,7 +16,7 @@ _MESSAGES_PER_RECEIVE = 256
 
 
 class ClientConnection:
-    """A DEALER to the client port of one node, which keeps connecting until it is closed or a handshake breaks.
+    """A DEALER to the client port of one node, which keeps connecting until it is closed.
 
     Poll `.socket` for answers and, if the loss of the connection matters, `.monitor.socket` for changes. Not for use
     by several threads. Requests sent while there is no connection wait in the socket, up to a bound; close() drops
@@ -32,8 +32,13 @@ class ClientConnection:
         *,
         context: sockets.Context | None = None,
         frame_bytes_max: int = sockets.FRAME_BYTES_MAX,
+        stops_when_broken: bool = False,
     ) -> None:
         """`address` is "host:port"; without `keys` nothing is encrypted, which the node must have been told too.
+
+        `stops_when_broken`: a handshake that ends without a word is the end of it, and of the requests that wait. Where
+        connections are taken and ended at once, as by a proxy with no node behind it, libzmq would come again some 50
+        times a second, for ever: its pauses grow only while there is no connection at all.
 
         Raises SettingsError when the address is none.
         """
@@ -43,9 +48,8 @@ class ClientConnection:
         self.unreadable_answers = 0
         self._header = codec.encode_client_header(ClientHeader(PROTOCOL_VERSION, cluster_id))
         self.socket = sockets.new_socket(context or zmq.Context.instance(), zmq.DEALER, frame_bytes_max)
-        # Where connections are taken and ended at once, as by a proxy with no node behind it, libzmq would come again
-        # some 50 times a second, for ever: its pauses grow only while there is no connection at all.
-        self.socket.set(zmq.RECONNECT_STOP, zmq.RECONNECT_STOP_HANDSHAKE_FAILED)
+        if stops_when_broken:
+            self.socket.set(zmq.RECONNECT_STOP, zmq.RECONNECT_STOP_HANDSHAKE_FAILED)
         self.monitor = ConnectionMonitor(self.socket)
         if keys is not None:
             sockets.use_curve(self.socket, keys.own, keys.server_public)

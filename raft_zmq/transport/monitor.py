@@ -15,6 +15,7 @@ class Change(enum.Enum):
     CONNECTED = "connected"  # and the handshake is done: messages flow
     LOST = "lost"
     REFUSED = "refused"  # the other side does not let our key in
+    BROKEN = "broken"  # a handshake ended without a word
 
 
 _BROKEN = (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
@@ -85,4 +86,6 @@ class ConnectionMonitor:
             return Change.CONNECTED
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             return Change.REFUSED
-        return Change.LOST if was_connected else None
+        if was_connected:
+            return Change.LOST
+        return Change.BROKEN if event in _BROKEN else None

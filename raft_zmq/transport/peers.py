@@ -152,7 +152,7 @@ class PeerTransport:
             for change in link.check(now_s):
                 if change is Change.REFUSED:
                     self._refuse(node_id, "refused_by_peer")
-                else:
+                elif change is not Change.BROKEN:  # libzmq tries again
                     self._on_connection(node_id, change is Change.CONNECTED)
 
     def close(self) -> None:

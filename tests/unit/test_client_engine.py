@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from raft_zmq.client.calls import Call
+from raft_zmq.client.calls import RESEND_S, Call, State
 from raft_zmq.client.client import RaftClient, open_engine
 from raft_zmq.client.config import ClientConfig, Endpoint
 from raft_zmq.client.errors import NotDoneError, RefusedError
@@ -430,6 +430,23 @@ def test_idle_client_waits_without_turning(nodes):
         client.engine.turn(0.5)
         assert time.process_time() - before < 0.05
         assert client.engine.idle
+
+
+def test_a_request_that_met_a_broken_handshake_is_sent_again_soon():
+    """what waited for that connection went with it, and nobody would answer for RESEND_S"""
+    engine = open_engine(ClientConfig(cluster_id="raft", endpoints=(), keys=None))
+    with slammed_door() as address:
+        call = engine.ask(Status, 5.0, lambda call: None, address=address)
+        while call.state is not State.DELAYED:
+            assert time.monotonic() < call.deadline_at
+            engine.turn(0.01)
+        began = time.monotonic()
+    node = FakeNode("a", address=address)
+    Leader(node)
+    engine.wait_for(call)
+    assert time.monotonic() - began < RESEND_S
+    engine.close()
+    node.stop()
 
 
 def test_a_node_is_found_where_connections_were_ended_at_once_before():

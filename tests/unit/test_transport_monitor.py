@@ -11,7 +11,7 @@ import zmq
 from raft_zmq.transport import monitor as watching
 from raft_zmq.transport import sockets
 from raft_zmq.transport.dealer import ClientConnection
-from raft_zmq.transport.monitor import ConnectionMonitor
+from raft_zmq.transport.monitor import Change, ConnectionMonitor
 from tests.unit.transport_world import free_port, slammed_door
 
 Watched = tuple[sockets.Socket, ConnectionMonitor]
@@ -42,11 +42,13 @@ def test_a_client_comes_once_where_it_is_turned_away_at_once() -> None:
     with (
         slammed_door() as address,
         zmq.Context() as context,
-        contextlib.closing(ClientConnection(address, None, "raft", context=context)) as connection,
+        contextlib.closing(
+            ClientConnection(address, None, "raft", context=context, stops_when_broken=True)
+        ) as connection,
     ):
         assert connection.monitor.socket.poll(5_000)
         assert not threading.Event().wait(0.5)
-        connection.changes()
+        assert connection.changes() == [Change.BROKEN]
         assert (connection.monitor.given_up, connection.monitor.broken_handshakes) == (True, 1)
 
 
@@ -78,6 +80,6 @@ def test_events_that_nobody_reads_stop_no_connection(eager: Watched) -> None:
             server.send(server.recv())
             assert client.poll(5_000)
             client.recv()
-    assert monitor.changes() == []
+    assert set(monitor.changes()) == {Change.BROKEN}
     for used in (server, client):
         used.close(linger=0)
