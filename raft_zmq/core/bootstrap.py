@@ -17,7 +17,7 @@ from raft_zmq.core.stored import Stored
 def with_first_members(stored: Stored, members: tuple[Member, ...]) -> Stored:
     """Until the first configuration is written down, it is the members that the settings name, bound to no disk.
 
-    So it is with entries and a snapshot too: a leader that knows all of them sends these before this server does.
+    This holds where there are entries and a snapshot too: a leader that is confirmed may have sent them before.
     """
     if stored.base_membership.voters:
         return stored

@@ -41,8 +41,10 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def bound(self) -> bool:
-        """Whether each voter's data directory is known: not so in the first configuration as settings name it."""
-        return all(member.incarnation for member in self.voters)
+        """Whether there are voters, and each one's data directory is known: not so in the first configuration as
+        settings name it, nor where there is none.
+        """
+        return bool(self.voters) and all(member.incarnation for member in self.voters)
 
     def member(self, node_id: str) -> Member | None:
         """The newest record of that server: as voter first, then as learner, then as one that is leaving."""

@@ -11,7 +11,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     `entries` are contiguous; they may begin at or below the snapshot (trailing entries) and never leave a gap after
     it. `base_membership` is the cluster's first configuration, the one that counts while the log holds no other. A
-    snapshot of a time before it was known has the same voters in `snapshot_membership`, not bound; it counts there too.
+    snapshot of a time before it was known has its voters in `snapshot_membership`, not bound; the base counts then.
     """
 
     hard_state: HardState = HardState()

@@ -64,7 +64,8 @@ class Checker:
         self.durable[after.node_id, after.incarnation] = disk.log
         self._last_applied[after.node_id] = stored.snapshot_index
         memberships = [(stored.snapshot_index, stored.base_membership)]
-        if stored.snapshot_index and all(member.incarnation for member in stored.snapshot_membership.voters):
+        voters = stored.snapshot_membership.voters
+        if stored.snapshot_index and voters and all(member.incarnation for member in voters):
             memberships = [(stored.snapshot_index, stored.snapshot_membership)]
         new = [entry for entry in stored.entries if entry.index > stored.snapshot_index]
         self._memberships[after.node_id] = memberships + _configurations(new)

@@ -116,8 +116,9 @@ def restarted(stored: Stored) -> Server:
         Stored(
             hard_state=HardState(1), snapshot_index=2, snapshot_term=1, snapshot_membership=EMPTY_DISK.base_membership
         ),
+        Stored(hard_state=HardState(1), snapshot_index=2, snapshot_term=1),
     ],
-    ids=["nothing", "entries", "a snapshot"],
+    ids=["nothing", "entries", "a snapshot", "a snapshot without members"],
 )
 def test_a_first_member_asks_on_after_a_restart_whatever_it_holds_by_then(stored):
     """rule 15: a leader that knows it may send entries before it is confirmed by all; it must not forget its seat"""
