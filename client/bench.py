@@ -5,8 +5,8 @@ client, retries and changes of leader among them. Counting is per microsecond, e
 more per value than a request does, is filled from the counts afterwards.
 
 Only what did what it was asked for has a latency. A closed loop asks nothing new while it waits, so a cluster that
-stands still shows in few latencies or none: therefore what is under way at the end is told with the age of the oldest,
-and errors are told by their kind.
+stands still shows in few latencies or none: therefore the age of the oldest request under way at the end is told, and
+errors are told by their kind.
 """
 
 import os
@@ -50,8 +50,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True):
     """What was measured, in the shape that is printed.
 
-    `errors` are those that certainly did not do what they were asked for, openings of sessions among them. `under_way`
-    had no answer when the measurement ended, the oldest for `under_way_max_ms`.
+    `errors` are those that certainly did not do what they were asked for, openings of sessions among them. Each client
+    still waited for an answer when the measurement ended, the longest for `under_way_max_ms`.
     """
 
     op: str
@@ -68,12 +68,11 @@ class Figures(msgspec.Struct, frozen=True):
     errors: int
     unknown: int
     errors_by_kind: dict[str, int]
-    under_way: int
     under_way_max_ms: float
 
     @property
     def answered(self) -> bool:
-        """Whether the cluster said anything, be it that it would not."""
+        """Whether the cluster certainly said anything, be it that it would not."""
         return self.ops > 0 or any(kind not in (NO_ANSWER, OTHER) for kind in self.errors_by_kind)
 
 
@@ -206,6 +205,5 @@ def _figures(load: Load, tally: Tally, elapsed_s: float, under_way_s: Sequence[f
         errors=tally.errors.total(),
         unknown=tally.unknown,
         errors_by_kind=dict(tally.errors),
-        under_way=len(under_way_s),
         under_way_max_ms=round(max(under_way_s, default=0.0) * 1000, 3),
     )

@@ -219,8 +219,8 @@ def bench(
 
     A write counts once a majority has it on disk; reads are linearizable. Latencies are taken in the client, from
     submission to answer, of what was done. The rest is told beside them: errors by their kind, writes of unknown
-    outcome, and what had no answer yet at the end, with the age of the oldest. Exit 1 if nothing was done, 3 if nothing
-    was even answered.
+    outcome, and for how long the oldest request under way at the end had waited. Exit 1 if nothing was done, 3 if
+    nothing was certainly answered either.
     """
     keep_freed()
     lanes = min(connections or 1 + clients // 128, clients)
@@ -277,7 +277,7 @@ def _print_figures(figures: bench_run.Figures) -> None:
         ("max", f"{figures.max_ms:.3f} ms"),
         ("errors", _by_kind(figures)),
         ("unknown", str(figures.unknown)),
-        ("under way at the end", f"{figures.under_way}, the oldest for {figures.under_way_max_ms:.3f} ms"),
+        ("oldest under way at the end", f"{figures.under_way_max_ms:.3f} ms"),
     ):
         table.add_row(name, value)
     Console(highlight=False).print(table)
