@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from raft_zmq.client.calls import RESEND_S, Call, State
+from raft_zmq.client.calls import Call
 from raft_zmq.client.client import RaftClient, open_engine
-from raft_zmq.client.config import ClientConfig, Endpoint
+from raft_zmq.client.config import Endpoint
 from raft_zmq.client.errors import NotDoneError, RefusedError
 from raft_zmq.client.leader import SEARCH_AFRESH_S, LeaderBelief
 from raft_zmq.core.errors import OutcomeUnknownError, SettingsError
@@ -18,7 +18,6 @@ from raft_zmq.settings import FRAME_BYTES_MIN
 from raft_zmq.wire.client_messages import Busy, Done, Read, Redirect, Refused, Request, Status, Unknown, Write
 from raft_zmq.wire.commands import KEY_BYTES_MAX, VALUE_BYTES_MAX, CompareAndSwap, Increment, Put
 from tests.unit.client_fakes import FakeNode, Follower, Leader, config, status
-from tests.unit.transport_world import slammed_door
 
 
 @pytest.fixture
@@ -430,35 +429,6 @@ def test_idle_client_waits_without_turning(nodes):
         client.engine.turn(0.5)
         assert time.process_time() - before < 0.05
         assert client.engine.idle
-
-
-def test_a_request_that_met_a_broken_handshake_is_sent_again_soon():
-    """what waited for that connection went with it, and nobody would answer for RESEND_S"""
-    engine = open_engine(ClientConfig(cluster_id="raft", endpoints=(), keys=None))
-    with slammed_door() as address:
-        call = engine.ask(Status, 5.0, lambda call: None, address=address)
-        while call.state is not State.DELAYED:
-            assert time.monotonic() < call.deadline_at
-            engine.turn(0.01)
-        began = time.monotonic()
-    node = FakeNode("a", address=address)
-    Leader(node)
-    engine.wait_for(call)
-    assert time.monotonic() - began < RESEND_S
-    engine.close()
-    node.stop()
-
-
-def test_a_node_is_found_where_connections_were_ended_at_once_before():
-    with slammed_door() as address:
-        client = RaftClient(ClientConfig(cluster_id="raft", endpoints=(Endpoint("a", address),), keys=None))
-        with pytest.raises(NotDoneError):
-            client.get(b"k", timeout_s=0.2)
-    node = FakeNode("a", address=address)
-    Leader(node)
-    client.put(b"k", b"v")
-    client.close()
-    node.stop()
 
 
 def test_late_answer_to_a_call_past_its_deadline_is_ignored(nodes):
