@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
+from raft_zmq.core.membership import Member
 from raft_zmq.transport import monitor as watching
 from raft_zmq.transport import sockets
 from raft_zmq.transport.dealer import ClientConnection
 from raft_zmq.transport.monitor import Change, ConnectionMonitor
-from tests.unit.transport_world import free_port, slammed_door
+from tests.unit.transport_world import Node, free_port, slammed_door, until
 
 Watched = tuple[sockets.Socket, ConnectionMonitor]
 
@@ -50,6 +51,16 @@ def test_a_client_comes_once_where_it_is_turned_away_at_once() -> None:
         assert not threading.Event().wait(0.5)
         assert connection.changes() == [Change.BROKEN]
         assert (connection.monitor.given_up, connection.monitor.broken_handshakes) == (True, 1)
+
+
+def test_a_member_that_was_never_there_is_not_told_as_lost() -> None:
+    node = Node("n1", None)
+    with slammed_door() as address:
+        node.transport.set_members([node.member, Member("n2", peer_address=address)])
+        until_s = time.monotonic() + 0.5  # some handshakes that break
+        until(lambda: time.monotonic() >= until_s, node)
+    assert node.connections == []
+    node.close()
 
 
 def test_what_has_gathered_is_read_in_pieces(eager: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
